@@ -283,9 +283,15 @@ fn read(store: &impl Xs, path: &str) -> io::Result<Option<String>> {
     }
 }
 
-/// Names the path in an error.
+/// Names the path in an error, which is no broken pipe then: that is standard output's alone, and no failure.
 pub(crate) fn at<T>(path: &str, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+    result.map_err(|error| {
+        let kind = match error.kind() {
+            io::ErrorKind::BrokenPipe => io::ErrorKind::ConnectionAborted,
+            kind => kind,
+        };
+        io::Error::new(kind, format!("{path}: {error}"))
+    })
 }
 
 #[cfg(test)]
@@ -402,5 +408,16 @@ mod tests {
         let error = Guest::read(&store, 1, nowhere()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         assert!(error.to_string().starts_with("/local/domain/1/data/xenguard/phase: "), "{error}");
+    }
+
+    /// A pipe that is broken is the reader's, who has read enough; xenstore that has gone is a failure.
+    #[test]
+    fn a_store_that_has_gone_is_no_broken_pipe() {
+        let store = Fake::with_guest(1, "g", &[]);
+        for path in ["/local/domain", "/local/domain/1/name"] {
+            store.fail(path, io::ErrorKind::BrokenPipe);
+        }
+        let errors = [domains(&store).unwrap_err(), Guest::read(&store, 1, nowhere()).unwrap_err()];
+        assert_eq!(errors.map(|error| error.kind()), [io::ErrorKind::ConnectionAborted; 2]);
     }
 }

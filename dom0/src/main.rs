@@ -112,7 +112,7 @@ fn main() -> ExitCode {
     };
     match run(arguments) {
         Ok(code) => code,
-        // Whoever read has read enough.
+        // Whoever read standard output has read enough. Xenstore's errors are of other kinds (`guest::at`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xenguard-dom0: {error}");
@@ -180,10 +180,7 @@ fn code(check: bool, health: Health) -> ExitCode {
 
 /// Returns the host's xenstore.
 fn store() -> io::Result<impl Xs> {
-    XsUnix::new().map_err(|error| {
-        let advice = "is this dom0, does xenstored run, and are you root?";
-        io::Error::new(error.kind(), format!("xenstore cannot be reached: {error}; {advice}"))
-    })
+    guest::at("xenstore cannot be reached (is this dom0, does xenstored run, are you root?)", XsUnix::new())
 }
 
 fn print(text: &str) -> io::Result<()> {

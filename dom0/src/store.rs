@@ -11,7 +11,7 @@ use xenstore_rs::Xs;
 #[derive(Default)]
 pub(crate) struct Fake {
     nodes: RefCell<BTreeMap<String, Vec<u8>>>,
-    refused: RefCell<BTreeSet<String>>,
+    failing: RefCell<BTreeMap<String, io::ErrorKind>>,
 }
 
 impl Fake {
@@ -38,12 +38,17 @@ impl Fake {
 
     /// Refuses every access to a node from now on.
     pub(crate) fn refuse(&self, path: &str) {
-        self.refused.borrow_mut().insert(path.to_owned());
+        self.fail(path, io::ErrorKind::PermissionDenied);
+    }
+
+    /// Has every access to a node fail from now on.
+    pub(crate) fn fail(&self, path: &str, kind: io::ErrorKind) {
+        self.failing.borrow_mut().insert(path.to_owned(), kind);
     }
 
     fn check(&self, path: &str) -> io::Result<()> {
-        let refused = self.refused.borrow().contains(path);
-        if refused { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+        let kind = self.failing.borrow().get(path).copied();
+        kind.map_or(Ok(()), |kind| Err(kind.into()))
     }
 }
 

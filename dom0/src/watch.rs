@@ -110,8 +110,8 @@ pub(crate) fn run(
 }
 
 async fn follow(store: &impl Xs, logs: &Path, json: bool, mut failed: Option<FailedBoots>) -> io::Result<()> {
-    let watcher = XsTokio::new().await?;
     let path = "/local/domain";
+    let watcher = at(path, XsTokio::new().await)?;
     let mut changes = at(path, watcher.watch(path).await)?;
     let mut seen = Seen::default();
     loop {
