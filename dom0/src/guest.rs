@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-only
 //! One guest, read from xenstore and from its device model's log.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -220,16 +221,31 @@ pub(crate) fn words(code: u32) -> String {
     }
 }
 
-/// Returns every guest but dom0, by number.
+/// The guests, as they were read at one time.
+#[derive(Debug, Default)]
+pub(crate) struct Guests {
+    /// Those that could be read, by number.
+    pub known: Vec<Guest>,
+    /// Errors of those that could not, by number.
+    pub unread: BTreeMap<u32, io::Error>,
+}
+
+/// Reads every guest but dom0.
 ///
 /// # Errors
-/// What xenstore answers.
-pub(crate) fn all(store: &impl Xs, logs: &Path) -> io::Result<Vec<Guest>> {
-    let mut guests = Vec::new();
+/// What xenstore answers when it is asked for the domains; and that its connection is lost.
+pub(crate) fn all(store: &impl Xs, logs: &Path) -> io::Result<Guests> {
+    let mut guests = Guests::default();
     for domain in domains(store)? {
-        // One that went meanwhile has no name any more, and a domain always has one.
-        if read(store, &format!("/local/domain/{domain}/name"))?.is_some() {
-            guests.push(Guest::read(store, domain, logs)?);
+        match name(store, domain).and_then(|name| name.map(|_| Guest::read(store, domain, logs)).transpose())
+        {
+            Ok(Some(guest)) => guests.known.push(guest),
+            // One that went meanwhile has no name any more, and a domain always has one.
+            Ok(None) => {}
+            Err(error) if is_lost(&error) => return Err(error),
+            Err(error) => {
+                guests.unread.insert(domain, error);
+            }
         }
     }
     Ok(guests)
@@ -256,10 +272,17 @@ pub(crate) fn find(store: &impl Xs, domain: &str) -> io::Result<u32> {
     if let Some(number) = domain.parse().ok().filter(|number| domains.contains(number)) {
         return Ok(number);
     }
+    let mut unread = None;
     for number in domains {
-        if read(store, &format!("/local/domain/{number}/name"))?.as_deref() == Some(domain) {
-            return Ok(number);
+        match name(store, number) {
+            Ok(name) if name.as_deref() == Some(domain) => return Ok(number),
+            Ok(_) => {}
+            // It may have been this one.
+            Err(error) => unread = Some(error),
         }
+    }
+    if let Some(error) = unread {
+        return Err(error);
     }
     let message = format!("there is no domain {}; `xenguard-dom0 list` shows those that run", clean(domain));
     Err(io::Error::new(io::ErrorKind::NotFound, message))
@@ -268,6 +291,17 @@ pub(crate) fn find(store: &impl Xs, domain: &str) -> io::Result<u32> {
 /// Returns the worst of the guests' healths.
 pub(crate) fn worst(guests: &[Guest]) -> Health {
     guests.iter().map(Guest::health).max().unwrap_or(Health::Good)
+}
+
+/// Returns a domain's name; `None` where there is no such domain.
+fn name(store: &impl Xs, domain: u32) -> io::Result<Option<String>> {
+    read(store, &format!("/local/domain/{domain}/name"))
+}
+
+/// Returns true if an error of xenstore's is the loss of the connection, after which no node can be read.
+fn is_lost(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
 }
 
 /// The value of a node whose bytes are not text. It makes no sense for any node, and is a veto of the host's.
@@ -377,7 +411,7 @@ mod tests {
             store.set(&format!("/local/domain/1/data/xenguard/{node}"), b"\xff");
         }
         store.set("/local/domain/1/vm-data/xenguard/boot", b"pv\xff");
-        let guests = all(&store, nowhere()).unwrap();
+        let guests = all(&store, nowhere()).unwrap().known;
         let [hostile, healthy] = guests.as_slice() else { panic!("{guests:?}") };
         assert_eq!((hostile.standing(), hostile.in_order), (Standing::Silent, false));
         assert_eq!(hostile.guard.as_ref().unwrap().version.as_deref(), Some("?"));
@@ -397,8 +431,31 @@ mod tests {
         for missing in ["0", "8", "db", ""] {
             assert_eq!(find(&store, missing).unwrap_err().kind(), io::ErrorKind::NotFound, "{missing:?}");
         }
-        let numbers: Vec<u32> = all(&store, nowhere()).unwrap().iter().map(|guest| guest.domain).collect();
+        let numbers: Vec<u32> =
+            all(&store, nowhere()).unwrap().known.iter().map(|guest| guest.domain).collect();
         assert_eq!(numbers, [7, 10]);
+    }
+
+    #[test]
+    fn a_guest_that_cannot_be_read_ends_no_other() {
+        let store = Fake::with_guest(1, "one", &[]);
+        store.add_guest(2, "two", &[("phase", "exposed")]);
+        store.add_guest(3, "three", &[]);
+        store.refuse("/local/domain/1/data/xenguard/phase");
+        store.refuse("/local/domain/3/name");
+        let guests = all(&store, nowhere()).unwrap();
+        let numbers: Vec<u32> = guests.known.iter().map(|guest| guest.domain).collect();
+        let unread: Vec<u32> = guests.unread.keys().copied().collect();
+        assert_eq!((numbers, unread), (vec![2], vec![1, 3]));
+        assert!(guests.unread[&1].to_string().contains("/data/xenguard/phase: "), "{:?}", guests.unread);
+        assert_eq!(find(&store, "two").unwrap(), 2);
+        assert_eq!(find(&store, "nobody").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        // Without xenstore there is no other.
+        for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset]
+        {
+            store.fail("/local/domain/1/name", kind);
+            assert!(all(&store, nowhere()).is_err(), "{kind}");
+        }
     }
 
     #[test]

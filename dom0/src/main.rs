@@ -30,7 +30,7 @@ use xenstore_rs::Xs;
 use xenstore_rs::unix::XsUnix;
 
 use crate::failed_boots::Rule;
-use crate::guest::{Guest, Health};
+use crate::guest::{Guest, Guests, Health};
 
 /// Shows and steers from dom0 how Windows guests with Xenguard are guarded.
 #[derive(Parser)]
@@ -126,9 +126,9 @@ fn run(arguments: Arguments) -> io::Result<ExitCode> {
     match command {
         Command::List { check } => {
             let guests = guest::all(&store()?, &logs)?;
-            let text = if json { show::json(&guests) } else { show::table(&guests) };
+            let text = if json { show::json(&guests.known) } else { show::table(&guests.known) };
             print(&text)?;
-            Ok(code(check, guest::worst(&guests)))
+            Ok(failure(&guests).unwrap_or_else(|| code(check, guest::worst(&guests.known))))
         }
         Command::Show { domain, check } => {
             let store = store()?;
@@ -148,12 +148,13 @@ fn run(arguments: Arguments) -> io::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Metrics { output } => {
-            let text = metrics::text(&guest::all(&store()?, &logs)?);
+            let guests = guest::all(&store()?, &logs)?;
+            let text = metrics::text(&guests.known);
             match output {
                 Some(file) => metrics::replace(&file, &text)?,
                 None => print(&text)?,
             }
-            Ok(ExitCode::SUCCESS)
+            Ok(failure(&guests).unwrap_or(ExitCode::SUCCESS))
         }
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -166,6 +167,14 @@ fn run(arguments: Arguments) -> io::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Says which guests could not be read, and returns the exit code for that; `None` where all could.
+fn failure(guests: &Guests) -> Option<ExitCode> {
+    for (domain, error) in &guests.unread {
+        eprintln!("xenguard-dom0: domain {domain}: {error}");
+    }
+    (!guests.unread.is_empty()).then(|| ExitCode::from(FAILED))
 }
 
 /// Returns the exit code for a monitor.

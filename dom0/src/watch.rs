@@ -12,7 +12,7 @@ use xenstore_rs::tokio::XsTokio;
 use xenstore_rs::{AsyncWatch, Xs};
 
 use crate::failed_boots::{FailedBoots, Rule};
-use crate::guest::{self, Guest, Standing, at, words};
+use crate::guest::{self, Guest, Guests, Standing, at, words};
 use crate::{boot, show};
 
 /// Time between two looks at the device models' logs, of which nobody tells.
@@ -33,16 +33,24 @@ pub(crate) enum Event {
 
 /// The guests as they were last seen.
 #[derive(Default)]
-pub(crate) struct Seen(BTreeMap<u32, Guest>);
+pub(crate) struct Seen {
+    guests: BTreeMap<u32, Guest>,
+    /// Errors that have been said of those that cannot be read.
+    unread: BTreeMap<u32, String>,
+}
 
 impl Seen {
-    /// Returns the changes since the last time.
-    pub(crate) fn compare(&mut self, guests: Vec<Guest>) -> Vec<Event> {
-        let now: BTreeMap<u32, Guest> = guests.into_iter().map(|guest| (guest.domain, guest)).collect();
-        let before = std::mem::replace(&mut self.0, now);
-        let gone = before.iter().filter(|(domain, _)| !self.0.contains_key(domain));
+    /// Returns the changes since the last time. A guest that cannot be read is as it was: whether it has gone is not known.
+    pub(crate) fn compare(&mut self, guests: Guests) -> Vec<Event> {
+        let mut now: BTreeMap<u32, Guest> =
+            guests.known.into_iter().map(|guest| (guest.domain, guest)).collect();
+        let unread = guests.unread.keys().filter_map(|domain| self.guests.get_key_value(domain));
+        now.extend(unread.map(|(domain, guest)| (*domain, guest.clone())));
+        self.complain(&guests.unread);
+        let before = std::mem::replace(&mut self.guests, now);
+        let gone = before.iter().filter(|(domain, _)| !self.guests.contains_key(domain));
         let mut events: Vec<Event> = gone.map(|(_, guest)| Event::Gone(guest.clone())).collect();
-        for (domain, guest) in &self.0 {
+        for (domain, guest) in &self.guests {
             match before.get(domain) {
                 None => events.push(Event::Appeared(guest.clone())),
                 Some(before) if !before.is_as(guest) => events.push(Event::Changed(guest.clone())),
@@ -50,6 +58,16 @@ impl Seen {
             }
         }
         events
+    }
+
+    /// Says once of each guest that it cannot be read.
+    fn complain(&mut self, unread: &BTreeMap<u32, io::Error>) {
+        let unread = unread.iter().map(|(domain, error)| (*domain, error.to_string())).collect();
+        let before = std::mem::replace(&mut self.unread, unread);
+        for (domain, error) in self.unread.iter().filter(|(domain, error)| before.get(domain) != Some(error))
+        {
+            eprintln!("xenguard-dom0: domain {domain}: {error}");
+        }
     }
 }
 
@@ -188,17 +206,34 @@ mod tests {
         Guest { domain, name: format!("g{domain}"), guard: Some(guard), ..Guest::default() }
     }
 
+    fn known<const N: usize>(guests: [&Guest; N]) -> Guests {
+        Guests { known: guests.map(Guest::clone).to_vec(), ..Guests::default() }
+    }
+
     #[test]
     fn what_happened_is_told_once() {
         let mut seen = Seen::default();
         let (one, two) = (guest(1, "granted"), guest(2, "exposed"));
-        assert_eq!(seen.compare(vec![one.clone()]), [Event::Appeared(one.clone())]);
-        assert_eq!(seen.compare(vec![one.clone()]), []);
+        assert_eq!(seen.compare(known([&one])), [Event::Appeared(one.clone())]);
+        assert_eq!(seen.compare(known([&one])), []);
         let exposed = guest(1, "exposed");
-        let events = seen.compare(vec![exposed.clone(), two.clone()]);
+        let events = seen.compare(known([&exposed, &two]));
         assert_eq!(events, [Event::Changed(exposed.clone()), Event::Appeared(two.clone())]);
-        let events = seen.compare(vec![two]);
+        let events = seen.compare(known([&two]));
         assert_eq!(events, [Event::Gone(exposed)]);
+    }
+
+    /// A guest that cannot be read is neither gone nor new.
+    #[test]
+    fn a_guest_that_cannot_be_read_is_as_it_was() {
+        let mut seen = Seen::default();
+        let (one, two) = (guest(1, "granted"), guest(2, "exposed"));
+        seen.compare(known([&one, &two]));
+        let error = || BTreeMap::from([(1, io::ErrorKind::PermissionDenied.into())]);
+        assert_eq!(seen.compare(Guests { unread: error(), ..known([&two]) }), []);
+        assert_eq!(seen.compare(Guests { unread: error(), ..known([]) }), [Event::Gone(two)]);
+        let exposed = guest(1, "exposed");
+        assert_eq!(seen.compare(known([&exposed])), [Event::Changed(exposed)]);
     }
 
     /// The toolstack and the guest write the nodes; only the veto is ours.
@@ -236,10 +271,10 @@ mod tests {
             guest
         };
         let mut seen = Seen::default();
-        seen.compare(vec![with(None)]);
-        assert_eq!(seen.compare(vec![with(Some(7))]), [Event::Changed(with(Some(7)))]);
-        assert_eq!(seen.compare(vec![with(Some(37))]), []);
-        assert_eq!(seen.compare(vec![with(None)]), [Event::Changed(with(None))]);
+        seen.compare(known([&with(None)]));
+        assert_eq!(seen.compare(known([&with(Some(7))])), [Event::Changed(with(Some(7)))]);
+        assert_eq!(seen.compare(known([&with(Some(37))])), []);
+        assert_eq!(seen.compare(known([&with(None)])), [Event::Changed(with(None))]);
     }
 
     #[test]
