@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use guard::host;
 use xenstore_rs::Xs;
 
-use crate::guest::at;
+use crate::guest::{at, read};
 
 /// The host's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -23,7 +23,7 @@ pub(crate) enum Choice {
 /// # Errors
 /// What xenstore answers.
 pub(crate) fn choose(store: &impl Xs, domain: u32, choice: Choice) -> io::Result<String> {
-    let path = format!("/local/domain/{domain}/{}", host::BOOT);
+    let path = path(domain);
     match choice {
         Choice::Emulated => {
             at(&path, store.write(&path, host::EMULATED))?;
@@ -33,12 +33,47 @@ pub(crate) fn choose(store: &impl Xs, domain: u32, choice: Choice) -> io::Result
             ))
         }
         Choice::Clear => {
-            match store.rm(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return at(&path, Err(error)),
-                _ => {}
-            }
+            remove(store, &path)?;
             Ok(format!("domain {domain}: the boot entry chooses\n"))
         }
+    }
+}
+
+/// Has one boot emulated, since those before it failed. Returns false where the host's word is a veto of somebody else's
+/// already, which is left as it is.
+///
+/// # Errors
+/// What xenstore answers.
+pub(crate) fn veto_once(store: &impl Xs, domain: u32) -> io::Result<bool> {
+    let path = path(domain);
+    match read(store, &path)? {
+        Some(word) if word == host::EMULATED_AFTER_FAILED_BOOTS => Ok(true),
+        Some(word) if host::vetoes(word.as_bytes()) => Ok(false),
+        _ => at(&path, store.write(&path, host::EMULATED_AFTER_FAILED_BOOTS)).map(|()| true),
+    }
+}
+
+/// Takes the veto of [`veto_once`] back. Returns false where the host's word is another.
+///
+/// # Errors
+/// What xenstore answers.
+pub(crate) fn end_veto(store: &impl Xs, domain: u32) -> io::Result<bool> {
+    let path = path(domain);
+    if read(store, &path)?.as_deref() != Some(host::EMULATED_AFTER_FAILED_BOOTS) {
+        return Ok(false);
+    }
+    remove(store, &path).map(|()| true)
+}
+
+fn path(domain: u32) -> String {
+    format!("/local/domain/{domain}/{}", host::BOOT)
+}
+
+/// Removes a node. That there is none is no error.
+fn remove(store: &impl Xs, path: &str) -> io::Result<()> {
+    match store.rm(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => at(path, Err(error)),
+        _ => Ok(()),
     }
 }
 

@@ -51,6 +51,12 @@ impl FailedBoots {
         (failed >= self.rule.limit).then_some(failed)
     }
 
+    /// Returns true if a veto that is found in a domain was for an earlier boot: this one has been followed since it
+    /// appeared, and is not to be emulated.
+    pub(crate) fn is_veto_over(&mut self, guest: &Guest) -> bool {
+        self.domains.contains_key(&guest.domain) && self.machine(guest).failed < self.rule.limit
+    }
+
     /// Takes note of what a domain says of itself.
     pub(crate) fn changed(&mut self, guest: &Guest) {
         self.machine(guest).guarded |= guest.guard.is_some();

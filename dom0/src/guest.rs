@@ -168,6 +168,11 @@ impl Guest {
         self.boot.as_ref().is_some_and(|word| host::vetoes(word.as_bytes()))
     }
 
+    /// Returns true if `watch` has its boot emulated, since those before it failed.
+    pub(crate) fn vetoed_once(&self) -> bool {
+        self.boot.as_deref() == Some(host::EMULATED_AFTER_FAILED_BOOTS)
+    }
+
     /// Returns a monitor's judgement of it.
     pub(crate) fn health(&self) -> Health {
         /// Emulated boots that somebody chose.
@@ -308,7 +313,10 @@ fn is_lost(error: &io::Error) -> bool {
 const NOT_TEXT: &str = "?";
 
 /// Returns a node's value; `None` where there is none. One that is not UTF-8, which a guest may write, is [`NOT_TEXT`].
-fn read(store: &impl Xs, path: &str) -> io::Result<Option<String>> {
+///
+/// # Errors
+/// What xenstore answers but `ENOENT`.
+pub(crate) fn read(store: &impl Xs, path: &str) -> io::Result<Option<String>> {
     match store.read(path) {
         Ok(value) => Ok(Some(value.into_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

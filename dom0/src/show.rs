@@ -55,15 +55,21 @@ fn disks(guest: &Guest) -> String {
     parts.join(", ")
 }
 
-/// Returns the reason for its standing, in words, and the host's veto where it is still to come.
+/// Returns the reason for its standing, in words, and the host's veto where it is still to come or is for one boot.
 fn sentence(guest: &Guest) -> String {
     let reason = match guest.standing() {
         Standing::Silent => "says nothing".to_owned(),
         _ => guest.reason().map(words).unwrap_or_default(),
     };
+    if guest.vetoed_once() {
+        return format!("{reason}; {ONCE}");
+    }
     let next = guest.vetoed() && guest.standing() != Standing::Emulated;
     if next { format!("{reason}; its next boot is emulated") } else { reason }
 }
+
+/// The words for the veto of `watch`.
+const ONCE: &str = "PV is vetoed for this boot, since those before it failed";
 
 /// Returns the time that has gone since a moment: `3 d`, `5 h`, `12 min`, `40 s`.
 fn age(since: u64) -> String {
@@ -76,6 +82,15 @@ fn age(since: u64) -> String {
     }
 }
 
+/// Returns who chooses how its next boots go.
+fn next_boots(guest: &Guest) -> String {
+    match guest.vetoed() {
+        _ if guest.vetoed_once() => format!("as the entry says; {ONCE}"),
+        true => "emulated, by the host's word".to_owned(),
+        false => "as the entry says".to_owned(),
+    }
+}
+
 /// Returns everything that is known of a guest.
 pub(crate) fn details(guest: &Guest) -> String {
     let mut lines = vec![
@@ -83,10 +98,7 @@ pub(crate) fn details(guest: &Guest) -> String {
         ("name", guest.name.clone()),
         ("state", guest.standing().name().to_owned()),
         ("reason", guest.reason().map(|code| format!("{code:#x}, {}", words(code))).unwrap_or_default()),
-        (
-            "next boots",
-            if guest.vetoed() { "emulated, by the host's word" } else { "as the entry says" }.to_owned(),
-        ),
+        ("next boots", next_boots(guest)),
     ];
     if let Some(guard) = &guest.guard {
         let number = |value: Option<u32>| value.map(|value| value.to_string());
@@ -202,6 +214,21 @@ mod tests {
         assert!(lines[2].contains("stopped"), "{table}");
         assert!(lines[2].ends_with("both present; its next boot is emulated"), "{table}");
         assert!(lines[3].ends_with("says nothing"), "{table}");
+    }
+
+    /// An admin's veto is told from that of `watch`, after which somebody has to look.
+    #[test]
+    fn a_veto_for_one_boot_is_told() {
+        let word = guard::host::EMULATED_AFTER_FAILED_BOOTS.to_owned();
+        let guest = Guest { domain: 1, boot: Some(word.clone()), ..Guest::default() };
+        let told = "; PV is vetoed for this boot, since those before it failed\n";
+        assert!(table(std::slice::from_ref(&guest)).ends_with(told));
+        assert!(
+            details(&guest).contains(&format!("next boots: as the entry says{told}")),
+            "{}",
+            details(&guest)
+        );
+        assert_eq!(value(&guest)["boot"], json!(word));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Gone(Guest),
     /// Its boot was made emulated, since so many before it had not come up.
     Vetoed(Guest, u32),
+    /// The veto of an earlier boot was taken back: its boot goes as its entry says.
+    Cleared(Guest),
 }
 
 /// The guests as they were last seen.
@@ -79,6 +81,7 @@ impl Event {
             Self::Changed(guest) => (guest, "changed"),
             Self::Gone(guest) => (guest, "gone"),
             Self::Vetoed(guest, _) => (guest, "vetoed"),
+            Self::Cleared(guest) => (guest, "cleared"),
         }
     }
 
@@ -90,6 +93,9 @@ impl Event {
             (Self::Gone(_), _) => head + "gone",
             (Self::Vetoed(_, failed), _) => {
                 format!("{head}its boot is emulated, since {failed} boots in a row have not come up")
+            }
+            (Self::Cleared(_), _) => {
+                head + "its boot goes as its entry says, since the veto was for the one before"
             }
             (_, Standing::Silent) => head + what + ", says nothing",
             (_, standing) => head + standing.name() + ", " + &guest.reason().map(words).unwrap_or_default(),
@@ -156,31 +162,50 @@ async fn follow(store: &impl Xs, logs: &Path, json: bool, mut failed: Option<Fai
     }
 }
 
-/// Holds what happened against the count of failed boots, and has the boots of those that appeared emulated where that is
-/// due. Returns the events with those that follow from this.
+/// Holds what happened against the count of failed boots, has the boots of domains that appeared emulated where that is
+/// due, and takes the vetoes of earlier boots back. Returns the events with those that follow from this.
 fn veto(store: &impl Xs, failed: &mut FailedBoots, events: Vec<Event>, now: Instant) -> Vec<Event> {
     let mut all = Vec::with_capacity(events.len());
     for event in events {
-        let mut vetoed = None;
-        match &event {
+        let follows = match &event {
             Event::Appeared(guest) => {
-                if let Some(boots) = failed.appeared(guest, now) {
-                    match boot::choose(store, guest.domain, boot::Choice::Emulated) {
-                        Ok(_) => vetoed = Some(Event::Vetoed(guest.clone(), boots)),
-                        // It may have gone already. The others are watched all the same.
-                        Err(error) => eprintln!("xenguard-dom0: domain {}: {error}", guest.domain),
-                    }
-                }
+                let due = failed.appeared(guest, now);
                 failed.changed(guest);
+                match due {
+                    Some(boots) => boot::veto_once(store, guest.domain)
+                        .map(|is_ours| is_ours.then(|| Event::Vetoed(guest.clone(), boots))),
+                    None => clear(store, failed, guest),
+                }
             }
-            Event::Changed(guest) => failed.changed(guest),
-            Event::Gone(guest) => failed.gone(guest, now),
-            Event::Vetoed(..) => {}
-        }
+            Event::Changed(guest) => {
+                failed.changed(guest);
+                // Its toolstack may write the word after the name.
+                clear(store, failed, guest)
+            }
+            Event::Gone(guest) => {
+                failed.gone(guest, now);
+                Ok(None)
+            }
+            Event::Vetoed(..) | Event::Cleared(_) => Ok(None),
+        };
+        // It may have gone already. The others are watched all the same.
+        let follows = follows.unwrap_or_else(|error| {
+            eprintln!("xenguard-dom0: domain {}: {error}", event.parts().0.domain);
+            None
+        });
         all.push(event);
-        all.extend(vetoed);
+        all.extend(follows);
     }
     all
+}
+
+/// Takes a veto back that the toolstack has kept from an earlier boot. Returns that it has.
+fn clear(store: &impl Xs, failed: &mut FailedBoots, guest: &Guest) -> io::Result<Option<Event>> {
+    if !guest.vetoed_once() || !failed.is_veto_over(guest) {
+        return Ok(None);
+    }
+    let is_cleared = boot::end_veto(store, guest.domain)?;
+    Ok(is_cleared.then(|| Event::Cleared(guest.clone())))
 }
 
 /// Returns true if a node that changed may have to do with what is shown.
@@ -236,30 +261,124 @@ mod tests {
         assert_eq!(seen.compare(known([&exposed])), [Event::Changed(exposed)]);
     }
 
-    /// The toolstack and the guest write the nodes; only the veto is ours.
+    /// Guests as a toolstack makes them, which [`veto`] looks at.
+    struct Host {
+        store: Fake,
+        failed: FailedBoots,
+        seen: Seen,
+        now: Instant,
+    }
+
+    impl Host {
+        fn new() -> Self {
+            let rule = Rule { limit: 2, up_after: Duration::from_secs(300) };
+            let failed = FailedBoots::new(rule);
+            let mut host =
+                Self { store: Fake::default(), failed, seen: Seen::default(), now: Instant::now() };
+            host.look();
+            host
+        }
+
+        fn look(&mut self) -> Vec<Event> {
+            self.now += Duration::from_secs(10);
+            let guests = guest::all(&self.store, Path::new("/nonexistent")).unwrap();
+            veto(&self.store, &mut self.failed, self.seen.compare(guests), self.now)
+        }
+
+        /// Begins a boot in a new domain, with the word that the toolstack has kept. Returns what happened.
+        fn begin(&mut self, domain: u32, word: Option<&str>) -> Vec<Event> {
+            self.store.add_guest(domain, "g", &[]);
+            self.store.set(&format!("/local/domain/{domain}/vm"), "/vm/m");
+            if let Some(word) = word {
+                self.store.set(&boot_node(domain), word);
+            }
+            self.look()
+        }
+
+        /// Ends a boot whose guard has said this.
+        fn end(&mut self, domain: u32, state: &[(&str, &str)]) {
+            self.store.add_guest(domain, "g", state);
+            self.look();
+            self.store.rm(&format!("/local/domain/{domain}")).unwrap();
+            self.look();
+        }
+
+        fn word(&self, domain: u32) -> Option<String> {
+            self.store.read(&boot_node(domain)).ok().map(String::from)
+        }
+    }
+
+    fn boot_node(domain: u32) -> String {
+        format!("/local/domain/{domain}/vm-data/xenguard/boot")
+    }
+
+    const PV: &[(&str, &str)] = &[("phase", "exposed"), ("mode", "pv")];
+    const EMULATED: &[(&str, &str)] = &[("phase", "emulated"), ("mode", "emulated"), ("reason", "0x28")];
+
+    fn is_vetoed(events: &[Event]) -> bool {
+        events.iter().any(|event| matches!(event, Event::Vetoed(_, 2)))
+    }
+
+    /// The toolstack and the guest write the nodes; only the veto is ours. XAPI keeps it over a reboot, and xl does not.
     #[test]
     fn the_third_boot_is_vetoed_in_xenstore() {
-        let store = Fake::default();
-        let rule = Rule { limit: 2, up_after: Duration::from_secs(300) };
-        let (mut failed, mut seen, mut now) = (FailedBoots::new(rule), Seen::default(), Instant::now());
-        let word = |domain| store.read(&format!("/local/domain/{domain}/vm-data/xenguard/boot")).ok();
-        let mut look = || {
-            now += Duration::from_secs(10);
-            let guests = guest::all(&store, Path::new("/nonexistent")).unwrap();
-            veto(&store, &mut failed, seen.compare(guests), now)
-        };
-        for domain in 1..=3 {
-            let root = format!("/local/domain/{domain}");
-            store.add_guest(domain, "g", &[]);
-            store.set(&format!("{root}/vm"), "/vm/m");
-            let vetoed = look().iter().any(|event| matches!(event, Event::Vetoed(_, 2)));
-            assert_eq!((vetoed, word(domain).is_some()), (domain == 3, domain == 3));
-            store.set(&format!("{root}/data/xenguard/phase"), "exposed");
-            look();
-            store.rm(&root).unwrap();
-            look();
+        let mut host = Host::new();
+        for domain in [1, 2] {
+            assert!(!is_vetoed(&host.begin(domain, None)));
+            assert_eq!(host.word(domain), None);
+            host.end(domain, PV);
         }
-        assert_eq!(word(3), None);
+        assert!(is_vetoed(&host.begin(3, None)));
+        let word = host.word(3).unwrap();
+        assert!(guard::host::vetoes(word.as_bytes()));
+        host.look();
+        host.end(3, EMULATED);
+        let events = host.begin(4, Some(&word));
+        assert!(events.iter().any(|event| matches!(event, Event::Cleared(_))), "{events:?}");
+        assert_eq!(host.word(4), None);
+        host.end(4, PV);
+        assert!(!is_vetoed(&host.begin(5, None)));
+    }
+
+    /// A vetoed boot that fails as well is no reason to try PV.
+    #[test]
+    fn a_veto_stays_while_boots_fail() {
+        let mut host = Host::new();
+        for domain in [1, 2] {
+            host.begin(domain, None);
+            host.end(domain, PV);
+        }
+        host.begin(3, None);
+        let word = host.word(3).unwrap();
+        host.end(3, PV);
+        let events = host.begin(4, Some(&word));
+        assert!(events.iter().any(|event| matches!(event, Event::Vetoed(_, 3))), "{events:?}");
+        assert_eq!(host.word(4), Some(word));
+    }
+
+    #[test]
+    fn an_admins_word_stays_his() {
+        let mut host = Host::new();
+        for domain in 1..=4 {
+            assert!(!is_vetoed(&host.begin(domain, Some(guard::host::EMULATED))), "it is one already");
+            assert_eq!(host.word(domain).as_deref(), Some(guard::host::EMULATED));
+            host.end(domain, PV);
+        }
+        for (domain, word) in [(5, "Emulated"), (6, "emulated-after-failed-boots ")] {
+            host.begin(domain, Some(word));
+            assert_eq!(host.word(domain).as_deref(), Some(word));
+            host.end(domain, EMULATED);
+        }
+    }
+
+    /// A toolstack may write its nodes after a domain's name.
+    #[test]
+    fn a_word_that_comes_late_is_removed() {
+        let mut host = Host::new();
+        host.begin(1, None);
+        host.store.set(&boot_node(1), guard::host::EMULATED_AFTER_FAILED_BOOTS);
+        host.look();
+        assert_eq!(host.word(1), None);
     }
 
     /// A service comes and goes; that it lives on is no news.

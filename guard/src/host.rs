@@ -11,6 +11,10 @@ pub const BOOT: &str = "vm-data/xenguard/boot";
 /// The value of [`BOOT`] that makes every boot emulated.
 pub const EMULATED: &str = "emulated";
 
+/// The value of [`BOOT`] that makes one boot emulated, since those before it failed. Dom0's tool writes it, and removes it
+/// from the next domain, to which XAPI passes it on. The guest takes it as it takes [`EMULATED`].
+pub const EMULATED_AFTER_FAILED_BOOTS: &str = "emulated-after-failed-boots";
+
 /// The folder of the guard's state. The guest writes it.
 pub const STATE: &str = "data/xenguard";
 
@@ -94,7 +98,10 @@ mod tests {
         for value in ["", "pv"] {
             assert!(!vetoes(value.as_bytes()), "{value:?}");
         }
-        assert!(vetoes(EMULATED.as_bytes()));
+        for value in [EMULATED, EMULATED_AFTER_FAILED_BOOTS] {
+            // The guest reads into 64 bytes.
+            assert!(vetoes(value.as_bytes()) && value.len() <= 64, "{value}");
+        }
     }
 
     fn nodes(state: State) -> BTreeMap<&'static str, String> {

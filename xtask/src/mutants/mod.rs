@@ -624,6 +624,20 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Host("xenguard-dom0")],
     },
     Mutant {
+        what: "dom0's veto for one boot stays for every other",
+        file: "dom0/src/watch.rs",
+        from: "if !guest.vetoed_once() || !failed.is_veto_over(guest) {",
+        to: "if true {",
+        caught_by: &[Host("xenguard-dom0")],
+    },
+    Mutant {
+        what: "dom0's veto for one boot takes the place of an admin's",
+        file: "dom0/src/boot.rs",
+        from: "Some(word) if host::vetoes(word.as_bytes()) => Ok(false),",
+        to: "",
+        caught_by: &[Host("xenguard-dom0")],
+    },
+    Mutant {
         what: "the host is not told of a stop",
         file: "xenpci/src/last_word.rs",
         from: "let _ = connection.tell(&record(status, End::Stopped(stop)));",
