@@ -103,7 +103,7 @@ impl Standing {
 pub(crate) enum Health {
     /// The guest boots as its admin asked.
     Good,
-    /// PV was asked for and is not to be had, or a disk is there twice.
+    /// PV was asked for and is not to be had, boots have failed, or a disk is there twice.
     Attention,
     /// The guard stopped it.
     Stopped,
@@ -185,7 +185,7 @@ impl Guest {
             Standing::Emulated if !CHOSEN.iter().any(|chosen| Some(chosen.code()) == self.reason()) => {
                 Health::Attention
             }
-            _ if alias > 0 => Health::Attention,
+            _ if alias > 0 || self.vetoed_once() => Health::Attention,
             _ => Health::Good,
         }
     }
@@ -379,6 +379,20 @@ mod tests {
         }
         let store = Fake::with_guest(1, "g", &[("phase", "withheld"), ("reason", "0x3d")]);
         assert_eq!(Guest::read(&store, 1, nowhere()).unwrap().health(), Health::Attention);
+    }
+
+    /// An admin who chose an emulated boot needs no word of it; one whose guest did not come up from PV does.
+    #[test]
+    fn a_boot_that_was_vetoed_after_failed_ones_wants_attention() {
+        for (word, health) in
+            [(host::EMULATED, Health::Good), (host::EMULATED_AFTER_FAILED_BOOTS, Health::Attention)]
+        {
+            for state in [&[("phase", "emulated"), ("reason", "0x28")][..], &[]] {
+                let store = Fake::with_guest(1, "g", state);
+                store.set("/local/domain/1/vm-data/xenguard/boot", word);
+                assert_eq!(Guest::read(&store, 1, nowhere()).unwrap().health(), health, "{word} {state:?}");
+            }
+        }
     }
 
     /// A guest may write whatever it likes below its data.

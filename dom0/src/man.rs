@@ -32,7 +32,7 @@ pub(crate) fn page(program: &Command) -> String {
     text += ".SH OPTIONS\n";
     options(program, &mut text);
     text += ".SH EXIT STATUS\n.TP\n.B 0\nDone; with \\-\\-check, every guest is guarded as its admin asked.\n\
-             .TP\n.B 1\nWith \\-\\-check: PV disks were asked for and are not to be had, or a disk is there twice.\n\
+             .TP\n.B 1\nWith \\-\\-check: PV disks were asked for and are not to be had, boots have failed, or a disk is there twice.\n\
              .TP\n.B 2\nWith \\-\\-check: the guard stopped a guest.\n\
              .TP\n.B 3\nIt could not be done; a message says why.\n\
              .SH FILES\n.TP\n.I /var/log/xen/qemu\\-dm\\-NAME.log\nThe device model's log, where a stop is told.\n";
