@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use serde_json::json;
 use xenstore_rs::tokio::XsTokio;
 use xenstore_rs::{AsyncWatch, Xs};
@@ -17,6 +17,9 @@ use crate::{boot, show};
 
 /// Time between two looks at the device models' logs, of which nobody tells.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// Time that is left between two looks. A guest that writes without end causes five a second.
+const APART: Duration = Duration::from_millis(200);
 
 /// A change of a guest.
 #[derive(Debug, PartialEq, Eq)]
@@ -149,17 +152,25 @@ async fn follow(store: &impl Xs, logs: &Path, json: bool, mut failed: Option<Fai
             writeln!(output, "{line}")?;
             output.flush()?;
         }
-        // Until one of the guard's nodes changes, or a domain comes or goes; frontends and backends of all
-        // guests change their nodes meanwhile.
-        loop {
-            match tokio::time::timeout(LOOK, changes.next()).await {
-                Err(_) => break,
-                Ok(Some(changed)) if matters(&changed) => break,
-                Ok(Some(_)) => {}
-                Ok(None) => return Err(io::Error::other("the connection to xenstore has ended")),
-            }
+        wait(&mut changes).await?;
+    }
+}
+
+/// Waits for the next look: until one of the guard's nodes changes, or a domain comes or goes, and else for [`LOOK`]. Looks
+/// are [`APART`], whatever guests write.
+async fn wait(changes: &mut (impl Stream<Item = Box<str>> + Unpin)) -> io::Result<()> {
+    let began = tokio::time::Instant::now();
+    let mut until = began + LOOK;
+    while tokio::time::Instant::now() < until {
+        match tokio::time::timeout_at(until, changes.next()).await {
+            Err(_) => break,
+            Ok(Some(changed)) if matters(&changed) => until = began + APART,
+            // Frontends and backends of all guests change their nodes meanwhile.
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(io::Error::other("the connection to xenstore has ended")),
         }
     }
+    Ok(())
 }
 
 /// Holds what happened against the count of failed boots, has the boots of domains that appeared emulated where that is
@@ -422,5 +433,51 @@ mod tests {
         ] {
             assert!(!matters(path), "{path}");
         }
+    }
+
+    const MATTERS: &str = "/local/domain/3/data/xenguard/since";
+    const MATTERS_NOT: &str = "/local/domain/3/device/vbd/768/state";
+
+    /// Returns the changes of a node, one in every `interval`.
+    fn every(interval: Duration, path: &'static str) -> impl Stream<Item = Box<str>> + Unpin {
+        let change = move |()| async move {
+            tokio::time::sleep(interval).await;
+            Some((Box::from(path), ()))
+        };
+        Box::pin(futures::stream::unfold((), change))
+    }
+
+    /// Returns the times at which there is another look, in milliseconds.
+    async fn looks(mut changes: impl Stream<Item = Box<str>> + Unpin) -> [u128; 3] {
+        let began = tokio::time::Instant::now();
+        let mut looks = [0; 3];
+        for look in &mut looks {
+            tokio::time::timeout(Duration::from_secs(60), wait(&mut changes))
+                .await
+                .expect("no look")
+                .unwrap();
+            *look = began.elapsed().as_millis();
+        }
+        looks
+    }
+
+    /// Logs change without an event.
+    #[tokio::test(start_paused = true)]
+    async fn events_that_do_not_matter_delay_no_look() {
+        assert_eq!(looks(futures::stream::pending()).await, [2000, 4000, 6000]);
+        assert_eq!(looks(every(Duration::from_millis(300), MATTERS_NOT)).await, [2000, 4000, 6000]);
+    }
+
+    /// Guests may write without end.
+    #[tokio::test(start_paused = true)]
+    async fn looks_are_apart_whatever_a_guest_writes() {
+        assert_eq!(looks(every(Duration::from_millis(1), MATTERS)).await, [200, 400, 600]);
+        // Quiet before, an event is followed by a look at once.
+        assert_eq!(looks(every(Duration::from_millis(300), MATTERS)).await, [300, 600, 900]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_events_is_an_error() {
+        assert!(wait(&mut futures::stream::empty()).await.is_err());
     }
 }

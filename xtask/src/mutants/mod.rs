@@ -624,6 +624,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Host("xenguard-dom0")],
     },
     Mutant {
+        what: "a guest that writes without end keeps dom0's watch busy",
+        file: "dom0/src/watch.rs",
+        from: "until = began + APART,",
+        to: "break,",
+        caught_by: &[Host("xenguard-dom0")],
+    },
+    Mutant {
         what: "dom0's veto for one boot stays for every other",
         file: "dom0/src/watch.rs",
         from: "if !guest.vetoed_once() || !failed.is_veto_over(guest) {",
