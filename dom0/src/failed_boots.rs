@@ -24,7 +24,7 @@ pub(crate) struct Rule {
 pub(crate) struct FailedBoots {
     rule: Rule,
     machines: BTreeMap<String, Machine>,
-    /// When each domain was first seen.
+    /// When each domain appeared. One that was there before the count began is not in it, and counts as up.
     domains: BTreeMap<u32, Instant>,
 }
 

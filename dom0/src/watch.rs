@@ -24,6 +24,8 @@ const APART: Duration = Duration::from_millis(200);
 /// A change of a guest.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
+    /// It was there at the first look.
+    Found(Guest),
     /// It is there.
     Appeared(Guest),
     /// Something about it is different.
@@ -39,6 +41,8 @@ pub(crate) enum Event {
 /// The guests as they were last seen.
 #[derive(Default)]
 pub(crate) struct Seen {
+    /// There was a first look.
+    looked: bool,
     guests: BTreeMap<u32, Guest>,
     /// Errors that have been said of those that cannot be read.
     unread: BTreeMap<u32, String>,
@@ -52,11 +56,13 @@ impl Seen {
         let unread = guests.unread.keys().filter_map(|domain| self.guests.get_key_value(domain));
         now.extend(unread.map(|(domain, guest)| (*domain, guest.clone())));
         self.complain(&guests.unread);
+        let looked = std::mem::replace(&mut self.looked, true);
         let before = std::mem::replace(&mut self.guests, now);
         let gone = before.iter().filter(|(domain, _)| !self.guests.contains_key(domain));
         let mut events: Vec<Event> = gone.map(|(_, guest)| Event::Gone(guest.clone())).collect();
         for (domain, guest) in &self.guests {
             match before.get(domain) {
+                None if !looked => events.push(Event::Found(guest.clone())),
                 None => events.push(Event::Appeared(guest.clone())),
                 Some(before) if !before.is_as(guest) => events.push(Event::Changed(guest.clone())),
                 Some(_) => {}
@@ -80,7 +86,7 @@ impl Event {
     /// Returns the guest, and the word for what happened.
     fn parts(&self) -> (&Guest, &'static str) {
         match self {
-            Self::Appeared(guest) => (guest, "appeared"),
+            Self::Found(guest) | Self::Appeared(guest) => (guest, "appeared"),
             Self::Changed(guest) => (guest, "changed"),
             Self::Gone(guest) => (guest, "gone"),
             Self::Vetoed(guest, _) => (guest, "vetoed"),
@@ -179,6 +185,10 @@ fn veto(store: &impl Xs, failed: &mut FailedBoots, events: Vec<Event>, now: Inst
     let mut all = Vec::with_capacity(events.len());
     for event in events {
         let follows = match &event {
+            Event::Found(guest) => {
+                failed.changed(guest);
+                Ok(None)
+            }
             Event::Appeared(guest) => {
                 let due = failed.appeared(guest, now);
                 failed.changed(guest);
@@ -250,7 +260,7 @@ mod tests {
     fn what_happened_is_told_once() {
         let mut seen = Seen::default();
         let (one, two) = (guest(1, "granted"), guest(2, "exposed"));
-        assert_eq!(seen.compare(known([&one])), [Event::Appeared(one.clone())]);
+        assert_eq!(seen.compare(known([&one])), [Event::Found(one.clone())]);
         assert_eq!(seen.compare(known([&one])), []);
         let exposed = guest(1, "exposed");
         let events = seen.compare(known([&exposed, &two]));
@@ -380,6 +390,36 @@ mod tests {
             assert_eq!(host.word(domain).as_deref(), Some(word));
             host.end(domain, EMULATED);
         }
+    }
+
+    /// A tool that is started anew does not know when the domain began.
+    #[test]
+    fn a_domain_that_was_there_before_counts_as_up() {
+        let mut host = Host::new();
+        host.seen = Seen::default();
+        host.begin(1, None);
+        host.end(1, PV);
+        host.begin(2, None);
+        host.end(2, PV);
+        assert!(!is_vetoed(&host.begin(3, None)), "one boot has failed");
+        host.end(3, PV);
+        assert!(is_vetoed(&host.begin(4, None)));
+    }
+
+    /// Its domain may not have read it yet. The next one has it removed.
+    #[test]
+    fn a_veto_that_was_there_before_stays() {
+        let word = guard::host::EMULATED_AFTER_FAILED_BOOTS;
+        let mut host = Host::new();
+        host.seen = Seen::default();
+        host.begin(1, Some(word));
+        assert_eq!(host.word(1).as_deref(), Some(word));
+        host.store.add_guest(1, "g", EMULATED);
+        host.look();
+        assert_eq!(host.word(1).as_deref(), Some(word));
+        host.end(1, EMULATED);
+        host.begin(2, Some(word));
+        assert_eq!(host.word(2), None);
     }
 
     /// A toolstack may write its nodes after a domain's name.
