@@ -13,6 +13,8 @@ use crate::{command, folder::remove_folder, layout::Layout, step::step};
 
 /// The program, its package, and its crate.
 const NAME: &str = "xenguard-dom0";
+/// The program's place in the package, and so below the root folder of dom0.
+const PROGRAM: &str = "usr/sbin/xenguard-dom0";
 /// The licence's text in the sources.
 const LICENCE: &str = "dom0/LICENSE-GPL";
 /// The time of every file of the package, so that the same sources give the same bytes: 2026-11-21.
@@ -61,17 +63,31 @@ fn make(layout: &Layout, program: &Path) -> Result<PathBuf> {
         fs::create_dir_all(path.parent().context("a file is in a folder")?)?;
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let place = folder.join("usr/sbin").join(NAME);
-    fs::create_dir_all(folder.join("usr/sbin"))?;
+    let place = folder.join(PROGRAM);
+    fs::create_dir_all(place.parent().context("a file is in a folder")?)?;
     fs::copy(program, &place)?;
     let package = layout.dist().join(format!("{NAME}_{version}_amd64.deb"));
     let mut build = Command::new("dpkg-deb");
     build.env("SOURCE_DATE_EPOCH", TIME).args(["--root-owner-group", "-Zxz", "--build"]);
     command::output(build.arg(&folder).arg(&package))?;
     let content = command::output(Command::new("dpkg-deb").arg("--contents").arg(&package))?;
-    for path in texts.iter().map(|(path, _)| *path).chain(["usr/sbin/xenguard-dom0"]) {
+    for path in texts.iter().map(|(path, _)| *path).chain([PROGRAM]) {
         let listed = path.starts_with("DEBIAN/") || content.contains(&format!("./{path}\n"));
         ensure!(listed, "{path} is not in {}", package.display());
     }
     Ok(package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The guide's unit is copied as it stands.
+    #[test]
+    fn the_guides_unit_starts_the_packaged_program() {
+        let guide = fs::read_to_string(Layout::here().root().join("docs/admin-guide.md")).expect("the guide");
+        let started: Vec<&str> = guide.lines().filter_map(|line| line.strip_prefix("ExecStart=")).collect();
+        let [unit] = started.as_slice() else { panic!("{started:?}") };
+        assert_eq!(unit.split(' ').next(), Some(format!("/{PROGRAM}").as_str()));
+    }
 }
