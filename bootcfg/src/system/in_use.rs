@@ -9,6 +9,9 @@
 //! A disk is followed down to the files and devices of this host that it is on. Of a network block device that is what its
 //! server has open (`/sys/block/nbd<n>/pid`; Linux, drivers/block/nbd.c). Below a device of another kind there may be
 //! anything, so that nothing can be told.
+//!
+//! A device that is served is followed down, too: one image may be behind two loop devices. A mapped device is not, since
+//! two volumes of one group share their disk.
 
 use std::{
     collections::BTreeSet,
@@ -72,14 +75,15 @@ impl InUse {
 impl Backing {
     /// Looks for users of these devices and files.
     fn users(&self, sys: &Path, proc: &Path) -> InUse {
-        let mut users = served(self, sys);
-        let why = match processes(self, proc) {
-            Ok((found, closed)) => {
+        let (mut users, unseen) = served(self, sys, proc);
+        let why = match processes(self, sys, proc) {
+            Ok((found, unknown)) => {
                 users.extend(found);
-                closed.first().map(|process| format!("{process} may not be looked into; be root"))
+                unknown.into_iter().next()
             }
             Err(error) => Some(format!("{}: {error}", proc.display())),
         };
+        let why = unseen.into_iter().next().or(why);
         match (users.is_empty(), self.hidden.clone().or(why)) {
             (false, _) => InUse::By(users),
             (true, Some(why)) => InUse::Unknown(why),
@@ -171,6 +175,54 @@ impl Backing {
         Ok(())
     }
 
+    /// Returns true if an open file is one of these, or a device on one of them.
+    ///
+    /// # Errors
+    /// The file that a loop device is over cannot be looked at.
+    fn has(&self, metadata: &fs::Metadata, sys: &Path, proc: &Path) -> Result<bool, String> {
+        if metadata.file_type().is_block_device() {
+            let number = metadata.rdev();
+            return self.is_below((rustix::fs::major(number), rustix::fs::minor(number)), sys, proc);
+        }
+        Ok(self.files.contains(&(metadata.dev(), metadata.ino())))
+    }
+
+    /// Returns true if a device is one of these, or is a loop or network block device, or a partition of one, over the
+    /// same image.
+    ///
+    /// # Errors
+    /// The file that a loop device is over cannot be looked at.
+    fn is_below(&self, number: (u32, u32), sys: &Path, proc: &Path) -> Result<bool, String> {
+        if self.devices.contains(&number) {
+            return Ok(true);
+        }
+        let (major, minor) = number;
+        let Ok(device) = fs::canonicalize(sys.join(format!("dev/block/{major}:{minor}"))) else {
+            return Ok(false);
+        };
+        let disk = match device.parent() {
+            Some(disk) if device.join("partition").exists() => disk,
+            _ => &device,
+        };
+        let name = disk.file_name().unwrap_or_default().to_string_lossy();
+        if let Ok(file) = fs::read_to_string(disk.join("loop/backing_file")) {
+            let file = file.trim_end_matches('\n');
+            return match fs::metadata(file) {
+                Ok(metadata) => self.has(&metadata, sys, proc),
+                Err(error) => {
+                    Err(format!("{name} is served, and is on {file}, which cannot be looked at: {error}"))
+                }
+            };
+        }
+        if !name.starts_with("nbd") {
+            return Ok(false);
+        }
+        let mut server = Backing::default();
+        // One on another host has no file of this one.
+        let is_known = server.add_served(disk, sys, proc).is_ok();
+        Ok(is_known && !server.files.is_disjoint(&self.files))
+    }
+
     /// Notes why something below is not known.
     fn hide(&mut self, why: String) {
         self.hidden.get_or_insert(why);
@@ -188,24 +240,29 @@ fn is_written(info: &Path) -> bool {
     flags.is_none_or(|flags| flags & ACCESS != 0)
 }
 
-/// Returns the disks that blkback serves from these devices.
-fn served(backing: &Backing, sys: &Path) -> Vec<String> {
-    let mut users = Vec::new();
+/// Returns the disks that blkback serves from these devices, and reasons why others are not known.
+fn served(backing: &Backing, sys: &Path, proc: &Path) -> (Vec<String>, Vec<String>) {
+    let (mut users, mut unseen) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(sys.join("bus/xen-backend/devices")).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let number = fs::read_to_string(entry.path().join("physical_device")).ok();
-        if number.and_then(|text| pair(&text, 16)).is_some_and(|number| backing.devices.contains(&number)) {
-            let domain = name.split('-').nth(1).unwrap_or("?");
-            users.push(format!("domain {domain} ({name})"));
+        let Some(number) = number.and_then(|text| pair(&text, 16)) else { continue };
+        match backing.is_below(number, sys, proc) {
+            Ok(true) => {
+                let domain = name.split('-').nth(1).unwrap_or("?");
+                users.push(format!("domain {domain} ({name})"));
+            }
+            Ok(false) => {}
+            Err(why) => unseen.push(why),
         }
     }
     users.sort();
-    users
+    (users, unseen)
 }
 
-/// Returns the servers that have one of these open, and those that may not be looked into.
-fn processes(backing: &Backing, proc: &Path) -> std::io::Result<(Vec<String>, Vec<String>)> {
-    let (mut users, mut closed) = (Vec::new(), Vec::new());
+/// Returns the servers that have one of these open, and reasons why others are not known.
+fn processes(backing: &Backing, sys: &Path, proc: &Path) -> std::io::Result<(Vec<String>, Vec<String>)> {
+    let (mut users, mut unseen) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(proc)?.flatten() {
         let path = entry.path();
         let Ok(name) = fs::read_to_string(path.join("comm")) else { continue };
@@ -215,24 +272,25 @@ fn processes(backing: &Backing, proc: &Path) -> std::io::Result<(Vec<String>, Ve
         }
         let process = format!("{name}, process {}", entry.file_name().to_string_lossy());
         let Ok(files) = fs::read_dir(path.join("fd")) else {
-            closed.push(process);
+            unseen.push(format!("{process} may not be looked into; be root"));
             continue;
         };
-        let is_one = |metadata: fs::Metadata| {
-            let number = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
-            metadata.file_type().is_block_device() && backing.devices.contains(&number)
-                || backing.files.contains(&(metadata.dev(), metadata.ino()))
-        };
-        if files.flatten().any(|file| fs::metadata(file.path()).is_ok_and(is_one)) {
+        let open: Vec<_> = files
+            .flatten()
+            .filter_map(|file| fs::metadata(file.path()).ok())
+            .map(|metadata| backing.has(&metadata, sys, proc))
+            .collect();
+        if open.contains(&Ok(true)) {
             let line = fs::read(path.join("cmdline")).unwrap_or_default();
             let mut words = line.split(|&byte| byte == 0);
             let domain = words.by_ref().find(|word| *word == b"-xen-domid").and_then(|_| words.next());
             let domain = domain.map(|domain| format!("domain {}: ", String::from_utf8_lossy(domain)));
             users.push(format!("{}{process}", domain.unwrap_or_default()));
         }
+        unseen.extend(open.into_iter().filter_map(Result::err));
     }
     users.sort();
-    Ok((users, closed))
+    Ok((users, unseen))
 }
 
 /// Two numbers with a colon between them.
@@ -292,8 +350,9 @@ mod tests {
         fn mapped(&self) -> (Vec<String>, Vec<String>) {
             let mut backing = Backing::default();
             backing.add_device((253, 0), &self.path("sys"), &self.path("proc"));
-            let found = processes(&backing, &self.path("proc")).expect("listed");
-            (served(&backing, &self.path("sys")), found.0)
+            let (sys, proc) = (self.path("sys"), self.path("proc"));
+            let found = processes(&backing, &sys, &proc).expect("listed");
+            (served(&backing, &sys, &proc).0, found.0)
         }
     }
 
@@ -316,6 +375,76 @@ mod tests {
         assert_eq!(host.mapped().0, ["domain 4 (vbd-4-51712)"]);
     }
 
+    /// Adds a loop device over a file, or over a device's node.
+    fn loop_device(host: &Host, minor: u32, over: &Path) {
+        let name = format!("loop{minor}");
+        disk(host, &name, 7, minor);
+        host.write(
+            &format!("sys/devices/{name}/loop/backing_file"),
+            format!("{}\n", over.display()).as_bytes(),
+        );
+    }
+
+    /// The guest has a loop device of its own over the image that is mounted by another one.
+    #[test]
+    fn a_server_of_another_loop_device_of_the_image_is_seen() {
+        let host = Host::new();
+        host.write("other", b"");
+        loop_device(&host, 5, &host.path("image"));
+        loop_device(&host, 6, &host.path("other"));
+        let served = |number: &str| {
+            host.write(
+                "sys/bus/xen-backend/devices/vbd-4-51712/physical_device",
+                format!("{number}\n").as_bytes(),
+            );
+            host.mapped().0
+        };
+        assert_eq!(served("7:5"), ["domain 4 (vbd-4-51712)"]);
+        assert_eq!(served("7:69"), ["domain 4 (vbd-4-51712)"], "a partition of it");
+        assert!(served("7:6").is_empty());
+        // Two volumes of one group are on one disk, and are none of each other's.
+        host.write("sys/devices/dm-1/dev", b"253:1\n");
+        fs::create_dir_all(host.path("sys/devices/dm-1/slaves")).expect("made");
+        symlink("../../loop0/loop0p2", host.path("sys/devices/dm-1/slaves/loop0p2")).expect("linked");
+        symlink("../../devices/dm-1", host.path("sys/dev/block/253:1")).expect("linked");
+        assert!(served("fd:1").is_empty());
+        // A network block device, by the file that its server writes to.
+        disk(&host, "nbd0", 43, 0);
+        host.write("sys/devices/nbd0/pid", b"77\n");
+        assert!(served("2b:0").is_empty());
+        host.process(77, "qemu-nbd", "image");
+        host.write("proc/77/fdinfo/9", b"flags:\t02100002\n");
+        assert_eq!(served("2b:0"), ["domain 4 (vbd-4-51712)"]);
+        // Another path may lead to the image, and none is seen from here.
+        fs::remove_file(host.path("other")).expect("removed");
+        assert!(served("7:6").is_empty());
+        let told = InUse::of_source(&host.path("image"), &host.path("sys"), &host.path("proc"));
+        assert!(matches!(&told, InUse::Unknown(why) if why.contains("loop6")), "{told:?}");
+    }
+
+    /// Makes the node of a block device; false where the user may not.
+    fn node(path: &Path, (major, minor): (u32, u32)) -> bool {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let number = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::BlockDevice, mode, number).is_ok()
+    }
+
+    /// Only root makes the nodes that this needs.
+    #[test]
+    fn an_emulator_with_another_loop_device_of_the_image_is_seen() {
+        let host = Host::new();
+        loop_device(&host, 5, &host.path("image"));
+        if !node(&host.path("loop5"), (7, 5)) || !node(&host.path("loop0"), (7, 0)) {
+            return;
+        }
+        host.process(12, "qemu-system-i38", "loop5");
+        assert_eq!(host.mapped().1, ["domain 5: qemu-system-i38, process 12"]);
+        // One that is over the other.
+        loop_device(&host, 7, &host.path("loop0"));
+        host.write("sys/bus/xen-backend/devices/vbd-4-51712/physical_device", b"7:7\n");
+        assert_eq!(host.mapped().0, ["domain 4 (vbd-4-51712)"]);
+    }
+
     #[test]
     fn an_emulator_is_seen_and_a_reader_of_this_host_is_not() {
         let host = Host::new();
@@ -332,11 +461,12 @@ mod tests {
     }
 
     /// Adds a disk, and its first partition, to a host's trees.
-    fn disk(host: &Host, name: &str, major: u32) {
-        host.write(&format!("sys/devices/{name}/dev"), format!("{major}:0\n").as_bytes());
-        host.write(&format!("sys/devices/{name}/{name}p1/dev"), format!("{major}:1\n").as_bytes());
+    fn disk(host: &Host, name: &str, major: u32, minor: u32) {
+        let partition = if minor == 0 { 1 } else { minor + 100 };
+        host.write(&format!("sys/devices/{name}/dev"), format!("{major}:{minor}\n").as_bytes());
+        host.write(&format!("sys/devices/{name}/{name}p1/dev"), format!("{major}:{partition}\n").as_bytes());
         host.write(&format!("sys/devices/{name}/{name}p1/partition"), b"1\n");
-        for (minor, device) in [(0, name.to_owned()), (1, format!("{name}/{name}p1"))] {
+        for (minor, device) in [(minor, name.to_owned()), (partition, format!("{name}/{name}p1"))] {
             symlink(format!("../../devices/{device}"), host.path(&format!("sys/dev/block/{major}:{minor}")))
                 .expect("linked");
         }
@@ -346,7 +476,7 @@ mod tests {
     #[test]
     fn an_nbd_device_is_followed_to_the_files_of_its_server() {
         let host = Host::new();
-        disk(&host, "nbd0", 43);
+        disk(&host, "nbd0", 43, 0);
         let of_nbd = || {
             let mut backing = Backing::default();
             let (sys, proc) = (host.path("sys"), host.path("proc"));
@@ -389,7 +519,7 @@ mod tests {
         .enumerate()
         {
             let major = 100 + number as u32;
-            disk(&host, name, major);
+            disk(&host, name, major, 0);
             let mut backing = Backing::default();
             backing.add_device((major, 1), &sys, &proc);
             match backing.users(&sys, &proc) {
