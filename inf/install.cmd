@@ -1,6 +1,7 @@
 @echo off
 rem Installs Xenguard on this Windows. Nothing changes for boots from the present boot entry: it stays the default,
-rem and its disks stay emulated. Run as Administrator. Everything after the name is passed on to xenguard install.
+rem and its disks stay emulated. Run as Administrator. From Vista on everything after the name is passed on to xenguard
+rem install; on Server 2003 no arguments are taken.
 setlocal
 cd /d "%~dp0"
 if /i not "%PROCESSOR_ARCHITECTURE%"=="AMD64" (
@@ -8,20 +9,24 @@ if /i not "%PROCESSOR_ARCHITECTURE%"=="AMD64" (
   exit /b 1
 )
 net session >nul 2>&1
-if errorlevel 1 (
+if not "%errorlevel%"=="0" (
   echo Run this as Administrator.
   exit /b 7
 )
+rem A program that crashes ends with a negative code.
+set runs=
 xenguard.exe --version >nul 2>&1
-if errorlevel 1 goto without
-if not exist "%SystemRoot%\System32\pnputil.exe" goto before_vista
-xenguard.exe install --package . %*
-exit /b %errorlevel%
-
-:before_vista
-rem Windows has pnputil from Vista on: xenguard.exe looks, and then setup does what the INF files say.
+if "%errorlevel%"=="0" set runs=1
+rem Windows has pnputil from Vista on.
+if exist "%SystemRoot%\System32\pnputil.exe" goto vista
+if not "%~1"=="" (
+  echo On Server 2003 this takes no arguments, and has no --dry-run: nothing was done.
+  exit /b 2
+)
+if not defined runs goto without
+rem xenguard.exe looks, and then setup does what the INF files say.
 xenguard.exe check
-if errorlevel 1 (
+if not "%errorlevel%"=="0" (
   echo Something stands against an installation: nothing was done. The lines that say wrong: name it.
   exit /b 1
 )
@@ -32,11 +37,24 @@ for %%f in (idefilter.sys idefallback.sys xenpci.sys xenvbd.sys idefilter.inf xe
   echo %%f is missing here: nothing was done.
   exit /b 3
 )
+rem What is installed now would go at the restart that ends an uninstallation, and the class filters would stay.
+for %%s in (idefilter idefallback xenpci xenvbd) do reg query "HKLM\SYSTEM\CurrentControlSet\Services\%%s" /v DeleteFlag >nul 2>&1 && (
+  echo The service %%s was uninstalled, and Windows removes it at the restart only: restart first. Nothing was done.
+  exit /b 3
+)
 rem Files and services first; the service's own section appends the class filter last.
 rundll32.exe setupapi.dll,InstallHinfSection DefaultInstall 128 .\idefilter.inf
-reg query "HKLM\SYSTEM\CurrentControlSet\Services\idefilter" /v Start >nul 2>&1
-if errorlevel 1 (
-  echo The filter was not installed; see setupapi.log in %SystemRoot%.
+rem Setup tells no failure: what it did is seen.
+set missing=
+for %%s in (idefilter idefallback) do (
+  reg query "HKLM\SYSTEM\CurrentControlSet\Services\%%s" /v Start >nul 2>&1 || set missing=1
+  if not exist "%SystemRoot%\System32\drivers\%%s.sys" set missing=1
+)
+for %%c in (4D36E97D 4D36E96A 4D36E97B 4D36E967) do (
+  reg query "HKLM\SYSTEM\CurrentControlSet\Control\Class\{%%c-E325-11CE-BFC1-08002BE10318}" /v UpperFilters 2>nul | find /i "idefilter" >nul || set missing=1
+)
+if defined missing (
+  echo The filter was not installed as a whole: run uninstall.cmd. See setupapi.log in %SystemRoot%.
   exit /b 5
 )
 rem The service; the drivers do not depend on it.
@@ -53,3 +71,12 @@ echo The filter is installed and the packages are staged.
 echo In Device Manager choose Update Driver for the device PCI\VEN_5853^&DEV_0001 ("Xen platform device", or unknown),
 echo then add the PV entry: xenguard add, or by hand: see docs\admin-guide.md, "Windows Server 2003".
 exit /b 0
+
+:vista
+rem Without xenguard.exe nobody would look whether this Windows takes the drivers: signatures, other suites.
+if not defined runs (
+  echo xenguard.exe does not run here: nothing was done. Is it beside this file, and whole?
+  exit /b 8
+)
+xenguard.exe install --package . %*
+exit /b %errorlevel%

@@ -1,21 +1,31 @@
 @echo off
 rem Removes Xenguard from this Windows, in the order that never leaves a filter without its file. Run as
-rem Administrator, in an emulated or a PV boot. Everything after the name is passed on to xenguard uninstall.
+rem Administrator, in an emulated or a PV boot. From Vista on everything after the name is passed on to xenguard
+rem uninstall; on Server 2003 no arguments are taken.
 setlocal
 cd /d "%~dp0"
+if /i not "%PROCESSOR_ARCHITECTURE%"=="AMD64" (
+  echo Run this in the 64-bit command prompt of an x64 Windows.
+  exit /b 1
+)
 net session >nul 2>&1
-if errorlevel 1 (
+if not "%errorlevel%"=="0" (
   echo Run this as Administrator.
   exit /b 7
 )
+rem A program that crashes ends with a negative code.
 xenguard.exe --version >nul 2>&1
-if errorlevel 1 goto without
+if not "%errorlevel%"=="0" goto without
 if not exist "%SystemRoot%\System32\pnputil.exe" goto without
 xenguard.exe uninstall %*
 exit /b %errorlevel%
 
 :without
 rem xenguard.exe does not run here, or this is a Windows before Vista, without pnputil.
+if not "%~1"=="" (
+  echo Without xenguard.exe, and on Server 2003, this takes no arguments, and has no --dry-run: nothing was done.
+  exit /b 2
+)
 net stop xenguard-svc >nul 2>&1
 sc delete xenguard-svc >nul 2>&1
 reg delete HKLM\SYSTEM\CurrentControlSet\Services\EventLog\System\xenguard-svc /f >nul 2>&1

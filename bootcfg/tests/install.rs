@@ -963,6 +963,85 @@ fn the_script_deletes_no_service_unasked() {
     );
 }
 
+fn script(name: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inf").join(name);
+    let script = fs::read_to_string(script).expect("readable");
+    assert_eq!(script.matches('\n').count(), script.matches("\r\n").count(), "{name}");
+    script.replace("\r\n", "\n")
+}
+
+/// Returns the place of a text in a script.
+fn at(script: &str, text: &str) -> usize {
+    script.find(text).unwrap_or_else(|| panic!("no {text} in\n{script}"))
+}
+
+/// From Vista on only the program looks whether the drivers fit; where it does not run, nothing is installed.
+#[test]
+fn the_script_installs_nothing_unchecked_from_vista_on() {
+    let script = script("install.cmd");
+    let vista = at(&script, "\nif exist \"%SystemRoot%\\System32\\pnputil.exe\" goto vista\n");
+    assert!(vista < at(&script, "InstallHinfSection") && vista < at(&script, "goto without"));
+    let (_, part) = script.split_once("\n:vista\n").expect("the part for Vista");
+    let refusal = at(part, "xenguard.exe does not run here");
+    assert!(part[refusal..].lines().nth(1).is_some_and(|line| line.trim() == "exit /b 8"), "{part}");
+    assert!(refusal < at(part, "xenguard.exe install --package . %*"));
+    let end = at(part, "exit /b %errorlevel%");
+    assert!(part[end..].lines().nth(1).is_none_or(|line| line.is_empty()), "{part}");
+    assert!(!part[..end].contains("goto") && !part[..end].contains("InstallHinfSection"), "{part}");
+}
+
+/// On Server 2003 setup heeds no `--dry-run`.
+#[test]
+fn the_scripts_of_server_2003_take_no_arguments() {
+    for name in ["install.cmd", "uninstall.cmd"] {
+        let script = script(name);
+        let refusal = at(&script, "\nif not \"%~1\"==\"\" (\n");
+        assert!(
+            script[refusal + 1..].lines().nth(2).is_some_and(|line| line.trim() == "exit /b 2"),
+            "{script}"
+        );
+        assert!(at(&script, "pnputil.exe") < refusal, "from Vista on they are passed on");
+        for change in ["InstallHinfSection", "xenguard.exe check", "sc delete", "net stop", "copy /y"] {
+            assert!(script.find(change).is_none_or(|change| refusal < change), "{change}");
+        }
+    }
+}
+
+/// A program that crashes ends with a negative code, which is below `if errorlevel 1`.
+#[test]
+fn the_scripts_take_no_crash_for_success() {
+    for name in ["install.cmd", "uninstall.cmd"] {
+        let script = script(name);
+        assert!(!script.to_ascii_lowercase().contains("if errorlevel"), "{name}");
+        assert!(script.contains("\"%errorlevel%\"==\"0\""), "{name}");
+    }
+}
+
+/// What is installed before the restart that ends a removal goes with it, and the filter lists stay.
+#[test]
+fn the_script_of_server_2003_sees_what_is_marked_and_what_was_done() {
+    let script = script("install.cmd");
+    let setup = at(&script, "rundll32.exe setupapi.dll,InstallHinfSection DefaultInstall");
+    let marked = at(&script, "/v DeleteFlag");
+    assert!(script[..marked].ends_with("\\Services\\%%s\" ") && marked < setup, "{script}");
+    let before = &script[..marked];
+    let list = &before[before.rfind("for %%s in (").expect("a loop")..];
+    for name in DRIVERS {
+        assert!(list.contains(name), "{name}: {list}");
+    }
+    let refusal: Vec<_> = script[marked..].lines().skip(1).take(2).map(str::trim).collect();
+    assert!(refusal[0].contains("restart first") && refusal[1] == "exit /b 3", "{refusal:?}");
+
+    let after = &script[setup..at(&script, "The filter is installed")];
+    for text in
+        ["for %%s in (idefilter idefallback) do", "/v UpperFilters", "find /i \"idefilter\"", "exit /b 5"]
+    {
+        assert!(after.contains(text), "{text}: {after}");
+    }
+    let classes = at(after, "for %%c in (4D36E97D 4D36E96A 4D36E97B 4D36E967) do");
+    assert!(classes < at(after, "exit /b 5"), "{after}");
+}
+
 /// A loaded driver's service is kept, marked for deletion, until the next start (`DeleteService`).
 #[test]
 fn loaded_drivers_go_at_the_restart() {
