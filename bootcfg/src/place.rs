@@ -12,7 +12,7 @@ use crate::{
     boot_ini::BootIni,
     code_page::CodePage,
     configuration::Configuration,
-    exit::{self, Exit},
+    exit::{self, Exit, ExitError},
     files::{Attributes, Disk, Files, leads_away},
     hive_file::HiveFile,
     lock::Lock,
@@ -108,6 +108,26 @@ impl Place {
         let bytes = self.raw()?;
         let configuration = self.parse(&bytes).with_context(|| self.to_string())?;
         Ok(Read { bytes, hive: None, configuration })
+    }
+
+    /// Reads it for a change, with other bootcfgs locked out.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what it was at the first reading.
+    pub fn read_again(&self, first: &Read) -> Result<Read> {
+        let read = self.read()?;
+        if read.configuration != first.configuration {
+            return Err(self.changed_meanwhile());
+        }
+        Ok(read)
+    }
+
+    /// Returns the error that another program was at work between the look and the change.
+    pub(crate) fn changed_meanwhile(&self) -> anyhow::Error {
+        let text = format!(
+            "another program has changed {self} meanwhile; nothing was changed here. Look at it, and try again"
+        );
+        ExitError::new(Exit::Busy, text).into()
     }
 
     /// It is there, whatever it holds.

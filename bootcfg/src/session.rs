@@ -16,7 +16,7 @@ use crate::{
     menu::{self, Entry, Finding, Loads},
     named::Named,
     output::{Output, Tone},
-    place::{Live, Place, Read},
+    place::{Live, Place},
     system::{Hibernation, System},
 };
 
@@ -235,6 +235,15 @@ impl Session {
         self.refuse_in_use()
     }
 
+    /// Refuses to write once a question is answered, if the guest was started or hibernated meanwhile.
+    ///
+    /// # Errors
+    /// There is an image, or the disk is in use.
+    pub fn look_again(&self, system: &System) -> Result<()> {
+        system.refuse_offline_edit_of_hibernated(self.global.dry_run)?;
+        self.refuse_in_use()
+    }
+
     /// Refuses to write to a volume whose disk a domain of this host is using.
     fn refuse_in_use(&self) -> Result<()> {
         #[cfg(target_os = "linux")]
@@ -324,24 +333,21 @@ impl Session {
     /// Makes a change: shows it, asks where it should, and writes it, with a backup. Returns what `--json`
     /// shows.
     ///
-    /// `work` gets the configuration to edit and returns a line for the user and facts for `--json`. It runs
-    /// again on what is there once other bootcfgs are locked out.
+    /// `work` gets the configuration to edit and returns a line for the user and facts for `--json`. Numbers that it has
+    /// are those of that configuration: one that is another once other bootcfgs are locked out is not changed.
     ///
     /// # Errors
-    /// Of `work`; not confirmed; or the change could not be written.
+    /// Of `work`; not confirmed; the configuration or the guest is not as it was before the question; or the change could
+    /// not be written.
     pub fn change(
         &mut self,
         place: &Place,
         question: Option<&str>,
-        work: impl Fn(&mut Configuration) -> Result<(String, Value)>,
+        work: impl FnOnce(&mut Configuration) -> Result<(String, Value)>,
     ) -> Result<Value> {
-        let edit = |read: &Read| -> Result<(Configuration, String, Value)> {
-            let mut new = read.configuration.clone();
-            let (line, facts) = work(&mut new)?;
-            Ok((new, line, facts))
-        };
         let read = place.read()?;
-        let (new, line, mut facts) = edit(&read)?;
+        let mut new = read.configuration.clone();
+        let (line, mut facts) = work(&mut new)?;
         let changed = new != read.configuration;
         facts["changed"] = json!(changed);
         if !changed {
@@ -358,11 +364,10 @@ impl Session {
         }
         if let Some(question) = question {
             self.confirm(question)?;
+            self.look_again(&self.system(place))?;
         }
         let _lock = place.lock()?;
-        let read = place.read()?;
-        let (new, line, facts) = edit(&read)?;
-        let mut facts = facts;
+        let read = place.read_again(&read)?;
         let backup = place.write(&read, &new)?;
         facts["changed"] = json!(true);
         facts["backup"] = json!(backup.display().to_string());
@@ -474,6 +479,43 @@ pub fn read_named(file: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::{Exit, code};
+
+    const MENU: &str = "[boot loader]\r\ntimeout=30\r\ndefault=multi(0)disk(0)rdisk(0)partition(1)\\WINDOWS\r\n\
+        [operating systems]\r\nmulti(0)disk(0)rdisk(0)partition(1)\\WINDOWS=\"Server\" /fastdetect\r\n";
+
+    /// Returns a session on a volume with a boot.ini, and its place.
+    fn of_volume(root: &Path) -> (Session, Place) {
+        let file = root.join("boot.ini");
+        std::fs::write(&file, MENU).expect("written");
+        let global = Global { root: Some(root.to_owned()), yes: true, ..Global::default() };
+        let output = Output::new(&global);
+        (Session { global, output }, Place::BootIni(file, None))
+    }
+
+    /// Another program may change the menu, or the guest be started, while a question waits for its answer.
+    #[test]
+    fn what_was_looked_at_before_a_question_is_looked_at_after_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut session, place) = of_volume(folder.path());
+        let other = MENU.replace("timeout=30", "timeout=5");
+        let hibernated = [b"hibr".as_slice(), &[1; 4096]].concat();
+        for (name, content, exit) in
+            [("boot.ini", other.as_bytes(), Exit::Busy), ("hiberfil.sys", &hibernated, Exit::Refused)]
+        {
+            std::fs::write(folder.path().join("boot.ini"), MENU).expect("written");
+            let error = session
+                .change(&place, Some("Change it?"), |new| {
+                    std::fs::write(folder.path().join(name), content).expect("written");
+                    new.menu_mut().set_timeout(7)?;
+                    Ok((String::new(), json!({})))
+                })
+                .expect_err("it is another now");
+            assert_eq!(code(&error), exit, "{error:#}");
+            assert_eq!(std::fs::read(folder.path().join(name)).expect("readable"), content);
+            assert!(!std::fs::read_to_string(folder.path().join("boot.ini")).expect("text").contains("=7"));
+        }
+    }
 
     /// Windows is on a drive of its own, and another one has a boot.ini that nothing reads.
     #[test]

@@ -39,7 +39,8 @@ pub(super) fn run(session: &mut Session) -> Outcome {
         Err(_) => Vec::new(),
     };
     let windows = Offline::below(&root, &session.folder_of(&root, &entries, session::usual(&entries))?)?;
-    session.refuse_hibernated_system(&System::below(&root, Ok(&windows.folder)))?;
+    let system = System::below(&root, Ok(&windows.folder));
+    session.refuse_hibernated_system(&system)?;
     if let Some(line) = windows.content.replay_note(&windows.hive) {
         session.output.warn(line);
     }
@@ -80,6 +81,7 @@ pub(super) fn run(session: &mut Session) -> Outcome {
     }
     let names: Vec<_> = suites.iter().copied().collect();
     session.confirm(&format!("Take out what is left of {}?", names.join(" and ")))?;
+    session.look_again(&system)?;
     let lock = Lock::take(&windows.hive)?;
     let edits = Edits { edits: plan.edits, warnings: Vec::new() };
     let kept = windows.target().uninstall(&edits, &[], || Ok(()), || Ok(()))?;

@@ -1,6 +1,6 @@
 //! `prune`: removes old backups.
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use hive::replay;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use crate::{
     place::Place,
     replace,
     session::Session,
+    system::System,
 };
 
 /// Removes all backups but the first one, which is the state before bootcfg, and the last `keep`. Of a dirty hive the
@@ -21,20 +22,7 @@ pub(super) fn run(session: &mut Session, keep: usize) -> Outcome {
     let place = session.place()?;
     let system = session.system(&place);
     session.refuse_hibernated(&place)?;
-    let mut lists = vec![place.backups()?];
-    if let Some(hive) = system.hive() {
-        let hive = Disk.resolve(hive).with_context(|| format!("cannot find {}", hive.display()))?;
-        lists.push(
-            replace::backups(&Disk, &hive)
-                .with_context(|| format!("cannot list beside {}", hive.display()))?,
-        );
-    }
-    let is_boot_ini = matches!(place, Place::BootIni(..));
-    let mut old: Vec<PathBuf> = Vec::new();
-    for (number, list) in lists.into_iter().enumerate() {
-        // The first list is of the boot configuration, and the other one of the SYSTEM hive.
-        old.extend(superfluous(list, keep, |file| number == 0 && is_boot_ini || is_clean(file)));
-    }
+    let old = all_superfluous(&place, &system, keep)?;
     let names: Vec<_> = old.iter().map(|path| path.display().to_string()).collect();
     if old.is_empty() {
         session.output.say(Tone::Good, "There are no more backups than that");
@@ -48,12 +36,30 @@ pub(super) fn run(session: &mut Session, keep: usize) -> Outcome {
         return Ok((Exit::Done, json!({ "removed": names })));
     }
     session.confirm(&format!("Remove {} backups?", old.len()))?;
+    session.look_again(&system)?;
     let _lock = place.lock()?;
+    if all_superfluous(&place, &system, keep)? != old {
+        return Err(place.changed_meanwhile());
+    }
     for path in &old {
         Disk.remove(path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     session.output.say(Tone::Good, &format!("{} backups are removed", old.len()));
     Ok((Exit::Done, json!({ "changed": true, "removed": names })))
+}
+
+/// Returns the backups of the boot configuration and of the SYSTEM hive that may go.
+fn all_superfluous(place: &Place, system: &System, keep: usize) -> Result<Vec<PathBuf>> {
+    let is_boot_ini = matches!(place, Place::BootIni(..));
+    // Of a store, and of a hive, the first one that is clean stays.
+    let mut old = superfluous(place.backups()?, keep, |file| is_boot_ini || is_clean(file));
+    if let Some(hive) = system.hive() {
+        let hive = Disk.resolve(hive).with_context(|| format!("cannot find {}", hive.display()))?;
+        let list = replace::backups(&Disk, &hive)
+            .with_context(|| format!("cannot list beside {}", hive.display()))?;
+        old.extend(superfluous(list, keep, is_clean));
+    }
+    Ok(old)
 }
 
 /// Returns the backups that may go: those behind the first one that is clean, but for the last `keep`.

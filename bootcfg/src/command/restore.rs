@@ -29,7 +29,8 @@ pub(super) fn run(session: &mut Session, file: Option<&Path>, list: bool) -> Out
     let bytes = session::read_named(&file)?;
     // What is no boot configuration, or of another kind, is not put in place.
     let new = place.parse(&bytes).with_context(|| format!("{} is no backup of {place}", file.display()))?;
-    if let Ok(read) = place.read() {
+    let (first, first_bytes) = (place.read(), place.raw().ok());
+    if let Ok(read) = &first {
         if read.bytes == bytes || read.configuration == new {
             session.output.say(Tone::Good, &format!("{place} is as in {}", file.display()));
             return Ok((Exit::Done, json!({ "changed": false, "from": file.display().to_string() })));
@@ -44,9 +45,19 @@ pub(super) fn run(session: &mut Session, file: Option<&Path>, list: bool) -> Out
         return Ok((Exit::Done, json!({ "from": file.display().to_string() })));
     }
     session.confirm(&format!("Replace {place} by {}?", file.display()))?;
+    session.look_again(&session.system(&place))?;
     let _lock = place.lock()?;
+    let now = place.read();
+    let is_same = match (&first, &now) {
+        (Ok(first), Ok(now)) => first.configuration == now.configuration,
+        (Err(_), Err(_)) => first_bytes == place.raw().ok(),
+        _ => false,
+    };
+    if !is_same {
+        return Err(place.changed_meanwhile());
+    }
     // A damaged configuration, which cannot be understood, is what a backup is for; so is one that is gone.
-    let old = match place.read() {
+    let old = match now {
         Ok(read) => Some(Old { bytes: read.bytes, hive: read.hive }),
         Err(_) if !place.exists() => None,
         Err(error) => Some(Old { bytes: place.raw().with_context(|| format!("{error:#}"))?, hive: None }),
