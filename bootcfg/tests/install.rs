@@ -932,6 +932,28 @@ fn another_vendors_drivers_are_no_part_of_a_removal() {
     assert!(!machine.path("reg-xenpci").exists() && !machine.path(&format!("critical-{device}")).exists());
 }
 
+/// Without an emulated entry a PV entry stays, and so does everything else: the filter does not go first.
+#[test]
+fn a_menu_that_keeps_its_pv_entry_is_seen_before_a_removal() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    good(live(&machine, &["install", "--package", package.to_str().expect("text")]).0);
+    let only = BOOT_INI.replace("/fastdetect", "/fastdetect /GPLPV");
+    fs::write(machine.path("volume/boot.ini"), &only).expect("written");
+    let before = left(&machine);
+    for arguments in [&["--dry-run", "uninstall"][..], &["uninstall"]] {
+        let (output, calls) = live(&machine, arguments);
+        refused(output, 3, "entry");
+        assert!(calls.iter().all(|call| call.starts_with("reg query")), "{calls:#?}");
+        assert_eq!((left(&machine), machine.boot_ini()), (before.clone(), only.clone()));
+    }
+    // One that is damaged keeps nothing in.
+    fs::write(machine.path("volume/boot.ini"), "no menu").expect("written");
+    let said = good(live(&machine, &["uninstall"]).0);
+    assert!(said.contains("the boot entries are not touched"), "{said}");
+    assert!(!machine.path("filter").exists());
+}
+
 /// On a mounted volume with GPLPV, and nothing of this suite.
 #[test]
 fn pv_entries_of_another_vendor_stay() {

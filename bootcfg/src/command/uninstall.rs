@@ -170,6 +170,21 @@ fn run_live(session: &mut Session, place: Option<&Place>) -> Outcome {
     } else {
         place
     };
+    // A menu that keeps its PV entry is told before the filter is out; one that is damaged does not keep the drivers in.
+    let place = match place.map(|place| (place, place.read())) {
+        Some((place, Ok(read))) => {
+            let mut tried = read.configuration;
+            remove::removed(tried.menu_mut(), None, true, None)?;
+            Some(place)
+        }
+        Some((_, Err(error))) => {
+            session.output.warn(format!(
+                "the boot entries are not touched ({error:#}); a PV entry that is left boots emulated"
+            ));
+            None
+        }
+        None => None,
+    };
     if session.global.dry_run {
         for line in commands.uninstall_lines()? {
             session.output.say(Tone::Plain, &format!("would run {line}"));

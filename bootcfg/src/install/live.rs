@@ -341,7 +341,11 @@ impl Commands {
         if self.filtered()? != 0 {
             bail_as!(Tool, "idefilter is still among the filters of a class; nothing more was removed");
         }
-        entries()?;
+        // Their own words are of the menu alone.
+        entries().context(
+            "idefilter is among no class' filters any more, so that every boot is emulated; services, files and boot entries \
+             are still there. Run uninstall again",
+        )?;
         for line in self.removing()? {
             // Each removes what may not be there; what counts is checked below.
             let _ = self.run(&line);
