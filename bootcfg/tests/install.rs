@@ -550,13 +550,22 @@ fi
 case "$1 $3" in
 "pnputil -a") [ -f "$4" ] || exit 2
    [ ! -f "$here/runs" ] || touch "$here/problem"
-   name=$(basename "$4" .inf); cp "$4" "$here/windows/INF/oem-$name.inf"
+   name=$(basename "$4" .inf)
+   # Each version has a copy of its own.
+   number=0
+   while inf=$here/windows/INF/oem$number.inf; [ -f "$inf" ] && ! cmp -s "$4" "$inf"; do number=$((number + 1)); done
+   cp "$4" "$inf"
    # The package of the child registers a service when its device is there.
    if [ "$name" = xenvbd ]; then exit 3; fi
    [ -f "$drivers/idefilter.sys" ] || touch "$here/problem"
    touch "$here/reg-xenpci" "$here/reg-xenvbd" "$drivers/xenpci.sys" "$drivers/xenvbd.sys"; exit 194;;
-"pnputil -d") [ -f "$here/windows/INF/$4" ] || exit 2; rm -f "$here/windows/INF/$4";;
-"rundll32 Idefilter.CopyFile") cp "$(dirname "$5")/idefilter.sys" "$(dirname "$5")/idefallback.sys" "$drivers/";;
+"pnputil -d") [ -f "$here/windows/INF/$4" ] || exit 2
+   [ "$(cat "$here/keeps" 2>/dev/null)" != "$4" ] || exit 5
+   rm -f "$here/windows/INF/$4";;
+# A file in use is renamed over at the next start.
+"rundll32 Idefilter.CopyFile") [ ! -f "$here/nocopy" ] || exit 0
+   if [ -f "$here/loaded" ]; then touch "$here/renames"; exit 0; fi
+   cp "$(dirname "$5")/idefilter.sys" "$(dirname "$5")/idefallback.sys" "$drivers/";;
 "rundll32 DefaultInstall") cp "$5" "$here/windows/INF/oem-idefilter.inf"
    [ -f "$here/reg-xenpci" ] || touch "$here/problem"
    touch "$here/reg-idefilter" "$here/reg-idefallback" "$here/filter";;
@@ -694,7 +703,36 @@ fn the_tools_of_a_running_windows_are_called_in_the_safe_order() {
     // The filter first, its file last.
     assert!(calls[0].contains("DefaultUninstall"), "{calls:#?}");
     assert!(calls.last().is_some_and(|call| call.contains("Idefilter.RemoveFile")), "{calls:#?}");
-    assert_eq!(calls.iter().filter(|call| call.starts_with("pnputil -f -d oem-")).count(), 2, "{calls:#?}");
+    assert_eq!(calls.iter().filter(|call| call.starts_with("pnputil -f -d oem")).count(), 2, "{calls:#?}");
+    assert_eq!(left(&machine), Vec::<String>::new());
+}
+
+/// Windows keeps a package for each version that was installed.
+#[test]
+fn every_version_leaves_the_driver_store() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    let install = ["install", "--package", package.to_str().expect("text")];
+    for version in ["0.1.0.0", "0.2.0.0", "0.3.0.0"] {
+        for name in ["idefilter", "xenpci", "xenvbd"] {
+            let path = machine.path(&format!("package/{name}.inf"));
+            let inf = fs::read_to_string(&path).expect("readable");
+            let of_version = |line: &str| match line.split_once("DriverVer") {
+                Some(_) => format!("DriverVer = 11/21/2026,{version}\r\n"),
+                None => format!("{line}\r\n"),
+            };
+            fs::write(&path, inf.lines().map(of_version).collect::<String>()).expect("written");
+        }
+        good(live(&machine, &install).0);
+    }
+    assert_eq!(left(&machine).iter().filter(|name| name.ends_with(".inf")).count(), 7);
+    fs::write(machine.path("keeps"), "oem3.inf").expect("written");
+    let said = good(live(&machine, &["uninstall"]).0);
+    assert!(said.contains("pnputil -d oem3.inf"), "{said}");
+    assert_eq!(left(&machine), ["oem3.inf"]);
+    fs::remove_file(machine.path("keeps")).expect("removed");
+    let said = good(live(&machine, &["uninstall"]).0);
+    assert!(!said.contains("pnputil"), "{said}");
     assert_eq!(left(&machine), Vec::<String>::new());
 }
 

@@ -112,8 +112,8 @@ impl Commands {
             lines.push(line(&["reg", "delete", &format!("{CRITICAL}\\{device}"), "/f"]));
         }
         for name in STAGED {
-            if let Some(inf) = self.stored(name)?.and_then(|inf| inf.file_name().map(ToOwned::to_owned)) {
-                lines.push(line(&["pnputil", "-f", "-d", &inf.to_string_lossy()]));
+            for inf in self.stored_by_windows(name)? {
+                lines.push(line(&["pnputil", "-f", "-d", &file_name(&inf)]));
             }
             if self.is_anothers(name)? {
                 continue;
@@ -372,10 +372,10 @@ impl Commands {
             }
         }
         for name in INFS {
-            let stored = self.stored_by_windows(name)?;
-            left.extend(
-                stored.map(|inf| format!("{} (the package {name} in the driver store)", inf.display())),
-            );
+            left.extend(self.stored_by_windows(name)?.into_iter().map(|inf| {
+                let file = file_name(&inf);
+                format!("{} (the package {name} in the driver store: pnputil -d {file})", inf.display())
+            }));
         }
         Ok(left)
     }
@@ -450,7 +450,7 @@ impl Commands {
     /// Returns the INF file of a package: the one that Windows keeps, or that of the package at hand, or
     /// beside this program.
     fn stored(&self, name: &str) -> Result<Option<PathBuf>> {
-        if let Some(inf) = self.stored_by_windows(name)? {
+        if let Some(inf) = self.stored_by_windows(name)?.pop() {
             return Ok(Some(inf));
         }
         let exe = std::env::current_exe().ok();
@@ -459,8 +459,9 @@ impl Commands {
         Ok(folders.map(|folder| folder.join(format!("{name}.inf"))).find(|path| is_inf_of(path, name)))
     }
 
-    /// Returns the path of Windows' copy of a package's INF file: in `INF`, as `oem<n>.inf`.
-    fn stored_by_windows(&self, name: &str) -> Result<Option<PathBuf>> {
+    /// Returns the paths of Windows' copies of a package's INF file, one for each version that was installed: in `INF`, as
+    /// `oem<n>.inf`.
+    fn stored_by_windows(&self, name: &str) -> Result<Vec<PathBuf>> {
         let folder = self.windows.join("INF");
         let mut candidates = Vec::new();
         if folder.is_dir() {
@@ -470,8 +471,9 @@ impl Commands {
                 candidates.push(entry?.path());
             }
         }
+        candidates.retain(|path| is_inf_of(path, name));
         candidates.sort();
-        Ok(candidates.into_iter().find(|path| is_inf_of(path, name)))
+        Ok(candidates)
     }
 
     fn program(&self, name: &str) -> PathBuf {
@@ -501,6 +503,11 @@ impl Commands {
         let done = |code: i32| matches!(code, 3010 | 259) || cfg!(unix) && matches!(code, 194 | 3);
         Ok(status.success() || line[0] == "pnputil" && status.code().is_some_and(done))
     }
+}
+
+/// Returns the name of a file without its folder.
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Returns true if the file is the INF file of our package of this name.
