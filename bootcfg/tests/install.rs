@@ -590,6 +590,7 @@ case "$1 $3" in
    stop) [ -f "$here/runs" ] || exit 2; rm "$here/runs";;
    esac;;
 reg*) case "$2 $3" in
+   "query HKLM\\SYSTEM\\CurrentControlSet\\Control\\Session Manager") [ -f "$here/renames" ];;
    query*Class*) [ -f "$here/filter" ];;
    query*Critical*) grep -qx "$9" "$here/critical-${3##*\\}";;
    delete*Critical*) rm "$here/critical-${3##*\\}";;
@@ -876,7 +877,9 @@ fn an_upgrade_that_fails_says_what_is_left() {
         if output.status.success() {
             // rundll32 tells no failure: what was to be done was done by a run before, or a question whether a
             // version is installed, or is being removed, was answered no.
-            assert!(what.starts_with("rundll32") || what.starts_with("reg query"), "{what}: {text}");
+            let is_registered_before = what.contains("InstallHinfSection DefaultInstall");
+            assert!(is_registered_before || what.starts_with("reg query"), "{what}: {text}");
+            assert_eq!((version("idefilter"), version("idefallback")), (Some(b'2'), Some(b'2')), "{what}");
         } else {
             assert_eq!(output.status.code(), Some(8), "{what}: {text}");
             assert!(
@@ -891,6 +894,25 @@ fn an_upgrade_that_fails_says_what_is_left() {
         good(live(&machine, &install).0);
         assert_eq!(version("idefilter"), Some(b'1'));
     }
+}
+
+/// rundll32 succeeds whatever it did: what an upgrade replaces is compared with the package.
+#[test]
+fn an_upgrade_is_seen_in_the_files() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    let install = ["install", "--package", package.to_str().expect("text")];
+    good(live(&machine, &install).0);
+    machine.package("2");
+    fs::write(machine.path("nocopy"), "").expect("written");
+    refused(live(&machine, &install).0, 8, "idefilter.sys is not that of the package");
+    fs::remove_file(machine.path("nocopy")).expect("removed");
+    // What is in use is replaced at the next start.
+    fs::write(machine.path("loaded"), "").expect("written");
+    assert!(good(live(&machine, &install).0).contains("restart once before a PV boot"));
+    fs::remove_file(machine.path("loaded")).expect("removed");
+    fs::remove_file(machine.path("renames")).expect("to be renamed");
+    good(live(&machine, &install).0);
 }
 
 /// Each call of a removal in turn fails: the filter never is without its file, and another run gets through.

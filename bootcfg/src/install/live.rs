@@ -17,11 +17,14 @@ use super::{
     package::{DRIVERS, FILTERED, INFS},
     service,
 };
-use crate::{bail_as, inf::Inf, session::Session};
+use crate::{bail_as, guest_files, inf::Inf, session::Session};
 
 const CLASS: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Class";
 const SERVICES: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
 const CRITICAL: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\CriticalDeviceDatabase";
+const SESSION_MANAGER: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Session Manager";
+/// Name of the value with the files that are renamed at the next start (`MoveFileEx`, `MOVEFILE_DELAY_UNTIL_REBOOT`).
+const RENAMES: &str = "PendingFileRenameOperations";
 /// Names of the platform device in the list of critical devices. Other suites drive it, too.
 const PLATFORM: [&str; 2] = ["pci#ven_5853&dev_0001", "pci#ven_5853&dev_0002"];
 /// Name of the child device in that list.
@@ -202,14 +205,9 @@ impl Commands {
                 self.run(line)?;
             }
             // rundll32 reports nothing: what it did is seen.
+            let mut renamed = false;
             for name in IMPORTED {
-                if !self.file_of(name).is_file() {
-                    bail_as!(
-                        Tool,
-                        "setup reported success, but {} is not there",
-                        self.file_of(name).display()
-                    );
-                }
+                renamed |= self.is_replaced_at_restart(folder, name)?;
             }
             for line in rest {
                 self.run(line)?;
@@ -225,17 +223,20 @@ impl Commands {
                     "setup reported success, but idefilter is not among the filters of every class"
                 );
             }
-            entry()
+            entry().map(|()| renamed)
         })();
-        let Err(error) = done else {
-            let note = |error| {
-                format!(
-                    "{error:#}: the service is not installed, or is an older one. The drivers and the boot entries do not depend \
-                     on it"
-                )
-            };
-            let notes = self.install_service(folder).err().map(note).into_iter().collect();
-            return Ok(Installed { restart: upgrade, notes });
+        let error = match done {
+            Err(error) => error,
+            Ok(renamed) => {
+                let note = |error| {
+                    format!(
+                        "{error:#}: the service is not installed, or is an older one. The drivers and the boot entries do \
+                         not depend on it"
+                    )
+                };
+                let notes = self.install_service(folder).err().map(note).into_iter().collect();
+                return Ok(Installed { restart: upgrade || renamed, notes });
+            }
         };
         let error = match take_back() {
             Ok(()) => error,
@@ -424,6 +425,32 @@ impl Commands {
             }
         }
         Ok((others, alone))
+    }
+
+    /// Returns true if a driver's file is that of the package from the restart on only, since it is in use.
+    ///
+    /// # Errors
+    /// It is another one, or not there, and nothing will replace it.
+    fn is_replaced_at_restart(&self, folder: &Path, driver: &str) -> Result<bool> {
+        let (file, source) = (self.file_of(driver), format!("{driver}.sys"));
+        // Names in a package may be in upper case.
+        let path = guest_files::file(folder, &source)?.unwrap_or_else(|| folder.join(&source));
+        let new = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let now = std::fs::read(&file);
+        if now.as_ref().is_ok_and(|now| *now == new) {
+            return Ok(false);
+        }
+        if self.has_text(SESSION_MANAGER, RENAMES, &["/f", &source])? {
+            return Ok(true);
+        }
+        match now {
+            Err(_) => bail_as!(Tool, "setup reported success, but {} is not there", file.display()),
+            Ok(_) => bail_as!(
+                Tool,
+                "setup reported success, but {} is not that of the package, and no restart will replace it",
+                file.display()
+            ),
+        }
     }
 
     /// Returns the number of classes that have idefilter in their list.
