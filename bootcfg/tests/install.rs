@@ -1155,6 +1155,42 @@ fn loaded_drivers_go_at_the_restart() {
     good(live(&machine, &install).0);
 }
 
+/// "Last known good" is a control set of its own, which names the filter until the next start that went well.
+#[test]
+fn a_live_removal_leaves_no_control_set_without_its_filters_file() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    good(live(&machine, &["install", "--package", package.to_str().expect("text")]).0);
+    let alone = CLASS.replace("{4D36E97D", "{4D36E96A");
+    let of_last = |key: &str| key.replace("ControlSet001", "ControlSet007");
+    let hive = Tree::new()
+        .with_key("Select", Tree::new().with_dword("Current", 1).with_dword("LastKnownGood", 7))
+        .with_key(CLASS, Tree::new().with_text("Class", "System"))
+        .with_key(ENVIRONMENT, Tree::new().with_text("PROCESSOR_ARCHITECTURE", "AMD64"))
+        .with_key(&of_last(CLASS), Tree::new().with_texts("UpperFilters", &["partmgr", "IdeFilter"]))
+        .with_key(&of_last(&alone), Tree::new().with_texts("UpperFilters", &["idefilter"]))
+        .hive("SYSTEM");
+    let running = machine.path("running");
+    fs::write(&running, &hive).expect("written");
+    let filters = |class: &str| {
+        let bytes = fs::read(&running).expect("readable");
+        let hive = Hive::new(&bytes).expect("a hive");
+        let class = hive.key(&of_last(class)).expect("read").expect("there");
+        class.value("UpperFilters").expect("read").and_then(|value| value.texts().expect("read"))
+    };
+    // A registry that cannot be written: its lock's name is taken.
+    symlink(machine.path("away"), machine.path("running.lock")).expect("linked");
+    let (output, _) = live(&machine, &["uninstall"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("other control sets"), "{said}");
+    assert!(machine.path("windows/System32/drivers/idefilter.sys").exists(), "the list names it");
+    assert_eq!(filters(&alone), Some(vec!["idefilter".to_owned()]));
+    fs::remove_file(machine.path("running.lock")).expect("removed");
+    good(live(&machine, &["uninstall"]).0);
+    assert_eq!((filters(CLASS), filters(&alone)), (Some(vec!["partmgr".to_owned()]), None));
+    assert_eq!(left(&machine), Vec::<String>::new());
+}
+
 /// The guide's promises of an installation hold in the running system, too.
 #[test]
 fn other_suites_in_the_running_system() {

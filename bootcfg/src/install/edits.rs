@@ -382,11 +382,34 @@ fn platform_devices<'a>(hive: &'a Hive<'a>, set: &str) -> Result<Vec<(String, Ke
 fn without_filters(class: &Key<'_>, key: &str, name: &str, others: &[&str]) -> Result<Option<Edit>> {
     let Some(value) = class.value(name)? else { return Ok(None) };
     let value = RawValue { kind: value.data_type(), data: value.data()?.into_owned() };
-    let Some(old) = value.strings() else { return Ok(None) };
+    Ok(without(&value, key, name, others))
+}
+
+/// Returns the edits that take idefilter and idefallback out of the filter lists of every control set.
+///
+/// # Errors
+/// The registry cannot be read.
+pub(super) fn filters_out(registry: &Registry) -> Result<Vec<Edit>> {
+    /// Other suites have drivers of these names, and theirs need no list of ours.
+    const SHARED: [&str; 2] = ["xenpci", "xenvbd"];
+    let mut edits = Vec::new();
+    for set in registry.all_sets()? {
+        for class in FILTERED {
+            let key = format!("{set}\\Control\\Class\\{class}");
+            let list = registry.value(&key, "UpperFilters")?;
+            edits.extend(list.and_then(|list| without(&list, &key, "UpperFilters", &SHARED)));
+        }
+    }
+    Ok(edits)
+}
+
+/// Does what [`without_filters`] does, of a value that was read.
+fn without(value: &RawValue, key: &str, name: &str, others: &[&str]) -> Option<Edit> {
+    let old = value.strings()?;
     let is_in = |names: &[&str], filter: &str| names.iter().any(|name| name.eq_ignore_ascii_case(filter));
     let is_other = |filter: &&String| !is_in(&DRIVERS, filter) || is_in(others, filter);
     let new: Vec<String> = old.iter().filter(is_other).cloned().collect();
-    Ok(match new.len() {
+    match new.len() {
         count if count == old.len() => None,
         0 => Some(Edit::DeleteValues { key: key.to_owned(), names: vec![name.to_owned()] }),
         _ => Some(Edit::Set {
@@ -395,7 +418,7 @@ fn without_filters(class: &Key<'_>, key: &str, name: &str, others: &[&str]) -> R
             kind: data_type::MULTI_SZ,
             data: multi(&new),
         }),
-    })
+    }
 }
 
 /// Type and bytes of a value.

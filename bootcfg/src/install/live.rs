@@ -13,11 +13,18 @@ use std::{
 };
 
 use super::{
-    edits::OURS,
+    edits::{self, OURS},
     package::{DRIVERS, FILTERED, INFS},
     service,
 };
-use crate::{bail_as, guest_files, inf::Inf, session::Session};
+use crate::{
+    bail_as,
+    files::{Disk, Files},
+    guest_files,
+    inf::Inf,
+    session::Session,
+    system::System,
+};
 
 const CLASS: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Class";
 const SERVICES: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Services";
@@ -58,6 +65,8 @@ pub struct Commands {
     stand_in: Option<PathBuf>,
     /// The package's folder, where one is at hand: its INF files serve where Windows keeps none of them.
     package: Option<PathBuf>,
+    /// A hive that stands for the registry, in tests.
+    registry: Option<PathBuf>,
 }
 
 impl Commands {
@@ -74,7 +83,8 @@ impl Commands {
             );
         }
         let windows = std::env::var_os("SystemRoot").unwrap_or_else(|| "C:\\Windows".into());
-        Ok(Commands { windows: windows.into(), stand_in, package: None })
+        let registry = session.global.registry.clone();
+        Ok(Commands { windows: windows.into(), stand_in, package: None, registry })
     }
 
     /// Returns the lines that `install` runs, in its order: the files of the filter, which the others import
@@ -208,6 +218,11 @@ impl Commands {
             let mut renamed = false;
             for name in IMPORTED {
                 renamed |= self.is_replaced_at_restart(folder, name)?;
+                // A file that is in use is not opened, and was on the disk at the last start.
+                let flushed = Disk.flush(&self.file_of(name));
+                if !upgrade {
+                    flushed.with_context(|| format!("cannot flush {}", self.file_of(name).display()))?;
+                }
             }
             for line in rest {
                 self.run(line)?;
@@ -342,6 +357,12 @@ impl Commands {
         if self.filtered()? != 0 {
             bail_as!(Tool, "idefilter is still among the filters of a class; nothing more was removed");
         }
+        // A boot by "last known good" has a set of its own, and would not find the filter's file (0x7B).
+        let system = System::running(self.registry.as_deref());
+        edits::filters_out(system.registry()).and_then(|edits| system.registry().apply(&edits)).context(
+            "idefilter is still among the filters of other control sets (last known good); its files stay, and nothing more \
+             was removed. Run uninstall again",
+        )?;
         // Their own words are of the menu alone.
         entries().context(
             "idefilter is among no class' filters any more, so that every boot is emulated; services, files and boot entries \
@@ -359,6 +380,10 @@ impl Commands {
                 "the service {name} is still registered, though no filter list names it. Run uninstall again"
             );
         }
+        // After a power cut the registry on the disk must not name a file that is gone.
+        system.registry().flush().context(
+            "the registry cannot be written to the disk; the drivers' files stay. Run uninstall again",
+        )?;
         // Of files that are in use setup removes some at the next start, and some stay.
         if let Some(inf) = self.stored("idefilter")? {
             self.run(&section("Idefilter.RemoveFile", &inf.to_string_lossy()))?;

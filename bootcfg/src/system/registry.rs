@@ -93,6 +93,27 @@ impl Registry {
         }
     }
 
+    /// Returns all control sets, those of "last known good" and of failed boots, too.
+    pub fn all_sets(&self) -> Result<Vec<String>> {
+        let is_set = |name: &String| {
+            let name = name.to_ascii_lowercase();
+            let number = name.strip_prefix("controlset");
+            number
+                .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        Ok(self.keys("")?.unwrap_or_default().into_iter().filter(is_set).collect())
+    }
+
+    /// Returns when all that was edited is on the disk; a hive's file is at the end of each edit.
+    pub fn flush(&self) -> Result<()> {
+        match self {
+            #[cfg(windows)]
+            Registry::Running => super::registry_windows::flush("SYSTEM"),
+            Registry::Offline { .. } => Ok(()),
+            Registry::Unknown(why) => bail!("{why}"),
+        }
+    }
+
     /// Returns the control set of the last boot, or of the running one.
     fn last_set(&self) -> Result<String> {
         match self {
@@ -203,7 +224,11 @@ impl Registry {
                             super::registry_windows::set(&below_system(key), name, *kind, data)?;
                         }
                         Edit::DeleteKey { key } => super::registry_windows::delete(&below_system(key))?,
-                        Edit::DeleteValues { key, .. } => bail!("values of {key} are not removed here"),
+                        Edit::DeleteValues { key, names } => {
+                            for name in names {
+                                super::registry_windows::delete_value(&below_system(key), name)?;
+                            }
+                        }
                     }
                 }
                 Ok(None)
@@ -243,7 +268,7 @@ pub(crate) fn next_sets(hive: &Hive<'_>) -> Result<Vec<String>> {
 
 #[cfg(windows)]
 fn below_system(key: &str) -> String {
-    format!("SYSTEM\\{key}")
+    if key.is_empty() { "SYSTEM".to_owned() } else { format!("SYSTEM\\{key}") }
 }
 
 /// Reads from a key; `None` where it is not there.

@@ -8,7 +8,7 @@ use windows_sys::Win32::{
     Foundation::{ERROR_FILE_NOT_FOUND, ERROR_NO_MORE_ITEMS, ERROR_SUCCESS},
     System::Registry::{
         HKEY, HKEY_LOCAL_MACHINE, KEY_QUERY_VALUE, KEY_READ, KEY_SET_VALUE, RegCloseKey, RegDeleteKeyW,
-        RegEnumKeyExW, RegOpenKeyExW, RegQueryValueExW, RegSetValueExW,
+        RegDeleteValueW, RegEnumKeyExW, RegFlushKey, RegOpenKeyExW, RegQueryValueExW, RegSetValueExW,
     },
 };
 
@@ -24,6 +24,24 @@ pub(super) fn set(key: &str, name: &str, kind: u32, data: &[u8]) -> Result<()> {
     // SAFETY: the key is open, the name ends with a NUL, and the data has the length that is said.
     let code = unsafe { RegSetValueExW(open.0, name.as_ptr(), 0, kind, data.as_ptr(), data.len() as u32) };
     check(code, key)
+}
+
+/// Removes a value; one that is not there is removed already.
+pub(super) fn delete_value(key: &str, name: &str) -> Result<()> {
+    let Some(open) = Open::new(key, KEY_SET_VALUE)? else { return Ok(()) };
+    let name = wide(name);
+    // SAFETY: the key is open, and the name ends with a NUL.
+    match unsafe { RegDeleteValueW(open.0, name.as_ptr()) } {
+        ERROR_FILE_NOT_FOUND => Ok(()),
+        code => check(code, key),
+    }
+}
+
+/// Returns when the hive that has the key is on the disk.
+pub(super) fn flush(key: &str) -> Result<()> {
+    let open = Open::new(key, KEY_QUERY_VALUE)?.with_context(|| format!("HKLM\\{key} is not there"))?;
+    // SAFETY: the key is open.
+    check(unsafe { RegFlushKey(open.0) }, key)
 }
 
 /// Removes a key that has no subkeys; one that is not there is removed already.
