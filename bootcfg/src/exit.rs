@@ -18,7 +18,7 @@ pub enum Exit {
     Unusable = 4,
     /// A file operation failed; the message says what state that leaves.
     Io = 5,
-    /// Another bootcfg is at work on the same file.
+    /// Another bootcfg is at work on the same file, or another program has changed it meanwhile.
     Busy = 6,
     /// Not permitted: read-only media, access denied, not an administrator.
     NotPermitted = 7,

@@ -907,7 +907,7 @@ fn an_upgrade_is_seen_in_the_files() {
     fs::write(machine.path("nocopy"), "").expect("written");
     refused(live(&machine, &install).0, 8, "idefilter.sys is not that of the package");
     fs::remove_file(machine.path("nocopy")).expect("removed");
-    // What is in use is replaced at the next start.
+    // Files in use are replaced at the next start.
     fs::write(machine.path("loaded"), "").expect("written");
     assert!(good(live(&machine, &install).0).contains("restart once before a PV boot"));
     fs::remove_file(machine.path("loaded")).expect("removed");
@@ -1099,7 +1099,7 @@ fn the_scripts_take_no_crash_for_success() {
     }
 }
 
-/// What is installed before the restart that ends a removal goes with it, and the filter lists stay.
+/// A service that is installed before the restart that ends a removal goes with it, and the filter lists stay.
 #[test]
 fn the_script_of_server_2003_sees_what_is_marked_and_what_was_done() {
     let script = script("install.cmd");
