@@ -21,7 +21,7 @@ pub(crate) enum Choice {
 /// Writes the choice; answers what to tell the admin.
 ///
 /// # Errors
-/// What xenstore answers.
+/// An error of xenstore's.
 pub(crate) fn choose(store: &impl Xs, domain: u32, choice: Choice) -> io::Result<String> {
     let path = path(domain);
     match choice {
@@ -43,7 +43,7 @@ pub(crate) fn choose(store: &impl Xs, domain: u32, choice: Choice) -> io::Result
 /// already, which is left as it is.
 ///
 /// # Errors
-/// What xenstore answers.
+/// An error of xenstore's.
 pub(crate) fn veto_once(store: &impl Xs, domain: u32) -> io::Result<bool> {
     let path = path(domain);
     match read(store, &path)? {
@@ -56,7 +56,7 @@ pub(crate) fn veto_once(store: &impl Xs, domain: u32) -> io::Result<bool> {
 /// Takes the veto of [`veto_once`] back. Returns false where the host's word is another.
 ///
 /// # Errors
-/// What xenstore answers.
+/// An error of xenstore's.
 pub(crate) fn end_veto(store: &impl Xs, domain: u32) -> io::Result<bool> {
     let path = path(domain);
     if read(store, &path)?.as_deref() != Some(host::EMULATED_AFTER_FAILED_BOOTS) {

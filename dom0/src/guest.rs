@@ -113,7 +113,7 @@ impl Guest {
     /// Reads a guest. A node that is not there is no error.
     ///
     /// # Errors
-    /// What xenstore answers but `ENOENT`.
+    /// An error of xenstore's but `ENOENT`.
     pub(crate) fn read(store: &impl Xs, domain: u32, logs: &Path) -> io::Result<Self> {
         let root = format!("/local/domain/{domain}");
         let text = |path: &str| read(store, &format!("{root}/{path}"));
@@ -229,7 +229,7 @@ pub(crate) fn words(code: u32) -> String {
 /// The guests, as they were read at one time.
 #[derive(Debug, Default)]
 pub(crate) struct Guests {
-    /// Those that could be read, by number.
+    /// Guests that could be read, by number.
     pub known: Vec<Guest>,
     /// Errors of those that could not, by number.
     pub unread: BTreeMap<u32, io::Error>,
@@ -238,7 +238,7 @@ pub(crate) struct Guests {
 /// Reads every guest but dom0.
 ///
 /// # Errors
-/// What xenstore answers when it is asked for the domains; and that its connection is lost.
+/// An answer of xenstore's when it is asked for the domains, and the loss of the connection.
 pub(crate) fn all(store: &impl Xs, logs: &Path) -> io::Result<Guests> {
     let mut guests = Guests::default();
     for domain in domains(store)? {
@@ -259,7 +259,7 @@ pub(crate) fn all(store: &impl Xs, logs: &Path) -> io::Result<Guests> {
 /// Numbers of the domains but dom0's, ascending.
 ///
 /// # Errors
-/// What xenstore answers.
+/// An error of xenstore's.
 pub(crate) fn domains(store: &impl Xs) -> io::Result<Vec<u32>> {
     let names = at("/local/domain", store.directory("/local/domain"))?;
     let mut domains: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
@@ -315,7 +315,7 @@ const NOT_TEXT: &str = "?";
 /// Returns a node's value; `None` where there is none. One that is not UTF-8, which a guest may write, is [`NOT_TEXT`].
 ///
 /// # Errors
-/// What xenstore answers but `ENOENT`.
+/// An error of xenstore's but `ENOENT`.
 pub(crate) fn read(store: &impl Xs, path: &str) -> io::Result<Option<String>> {
     match store.read(path) {
         Ok(value) => Ok(Some(value.into_string())),

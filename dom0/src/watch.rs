@@ -121,7 +121,7 @@ impl Event {
 /// Prints what is there, and then what becomes of it.
 ///
 /// # Errors
-/// What xenstore answers.
+/// An error of xenstore's.
 pub(crate) fn run(
     store: &impl Xs,
     logs: &Path,

@@ -504,7 +504,7 @@ impl Census {
     /// that were `known` before are not opened.
     ///
     /// # Errors
-    /// As [`Census::disks`].
+    /// Errors of [`Census::disks`].
     fn look_at(&self, links: &[u16], before: &[KnownLink]) -> Result<(Vec<Found>, Vec<KnownLink>), NtStatus> {
         let (mut found, mut known) = (Vec::new(), Vec::new());
         for link in unicode::strings(links) {
@@ -541,7 +541,7 @@ impl Census {
     /// none.
     ///
     /// # Errors
-    /// As [`Census::device_of`].
+    /// Errors of [`Census::device_of`].
     fn find<T>(
         &self,
         target: u8,

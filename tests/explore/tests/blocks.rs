@@ -1,5 +1,8 @@
 //! A vbd whose blocks are not those of an emulated disk.
 
+mod common;
+
+use common::add_vbd;
 use guard::decision::PvDisks;
 use survey::{Failure, survey};
 use xen::fake::Tree;
@@ -15,23 +18,8 @@ const XVDE: u32 = 51776;
 fn beside(number: u32) -> Result<PvDisks, Failure> {
     let mut tree = Tree::default();
     for (number, blocks) in [(HDA, "512"), (number, "4096")] {
-        let front = format!("device/vbd/{number}");
-        let back = format!("/local/domain/0/backend/vbd/7/{number}");
-        for (node, value) in [
-            ("state", "1"),
-            ("virtual-device", &number.to_string()),
-            ("backend", &back),
-            ("backend-id", "0"),
-            ("device-type", "disk"),
-        ] {
-            tree.set(&format!("{front}/{node}"), value);
-        }
         let params = format!("/dev/vg/{number}");
-        for (node, value) in
-            [("state", "2"), ("online", "1"), ("mode", "w"), ("params", &params), ("sector-size", blocks)]
-        {
-            tree.set(&format!("{back}/{node}"), value);
-        }
+        add_vbd(&mut tree, number, "disk", &[("params", &params), ("sector-size", blocks)]);
     }
     survey(&mut tree, || Some(1))
 }

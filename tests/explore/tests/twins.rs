@@ -1,5 +1,8 @@
 //! Two vbds of one storage, and what an emulated boot would see of them.
 
+mod common;
+
+use common::add_vbd;
 use guard::decision::PvDisks;
 use survey::{Failure, survey};
 use xen::fake::Tree;
@@ -15,20 +18,7 @@ const XVDE: u32 = 51776;
 fn seen(vbds: &[(u32, &str, &str)]) -> Result<PvDisks, Failure> {
     let mut tree = Tree::default();
     for (number, params, kind) in vbds {
-        let front = format!("device/vbd/{number}");
-        let back = format!("/local/domain/0/backend/vbd/7/{number}");
-        for (node, value) in [
-            ("state", "1"),
-            ("virtual-device", &number.to_string()),
-            ("backend", &back),
-            ("backend-id", "0"),
-            ("device-type", kind),
-        ] {
-            tree.set(&format!("{front}/{node}"), value);
-        }
-        for (node, value) in [("state", "2"), ("online", "1"), ("mode", "w"), ("params", params)] {
-            tree.set(&format!("{back}/{node}"), value);
-        }
+        add_vbd(&mut tree, *number, kind, &[("params", params)]);
     }
     survey(&mut tree, || Some(1))
 }
