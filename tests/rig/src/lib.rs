@@ -15,7 +15,8 @@
 //! use rig::{Disk, End, Job};
 //!
 //! let (workspace, target) = (Path::new("."), Path::new("target"));
-//! let files = rig::setup::everything(workspace, target, rig::Release::default(), &|line| eprintln!("{line}"))?;
+//! let release = rig::Release::default();
+//! let files = rig::setup::everything(workspace, target, release, 1, &|line| eprintln!("{line}"))?;
 //! let mut job = Job::new("pv", "target/nt/nt.elf");
 //! job.cmdline = "entry=2".to_owned();
 //! job.disks.push(Disk::new("target/work/disk.img", "hda"));

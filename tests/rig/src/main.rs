@@ -21,6 +21,9 @@ struct Arguments {
     /// Version of Xen: 4.14, 4.17 or 4.20.
     #[arg(long, default_value_t)]
     xen: rig::Release,
+    /// Processors of the machine; dom0 has the first.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
+    processors: u32,
     #[command(subcommand)]
     command: Command,
 }
@@ -50,7 +53,8 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let say = |line: &str| println!("{:7.1}  {line}", start.elapsed().as_secs_f32());
     let result = || -> Result<u32, rig::RigError> {
-        let files = rig::setup::everything(&arguments.workspace, &arguments.target, arguments.xen, &say)?;
+        let Arguments { workspace, target, xen, processors, .. } = &arguments;
+        let files = rig::setup::everything(workspace, target, *xen, *processors, &say)?;
         say("ready");
         match arguments.command {
             Command::Setup => Ok(0),

@@ -42,6 +42,8 @@ pub(crate) const MEMORY: &str = "1536M";
 const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M loglvl=all guest_loglvl=all \
                            cpuidle=0 bootscrub=0 sched=credit sched_ratelimit_us=0 spec-ctrl=no xpti=no \
                            serial_tx_buffer=1M conring_size=1M";
+/// Options of Xen that keep dom0 on the first of several processors.
+const DOM0_ON_FIRST: &str = "dom0_max_vcpus=1 dom0_vcpus_pin";
 const DOM0_OPTIONS: &str = "console=hvc0 quiet loglevel=4 panic=-1 mitigations=off apparmor=0 audit=0";
 
 /// PCI slots of the machine's disks.
@@ -126,6 +128,8 @@ pub(crate) fn escape(path: &Path) -> String {
 /// The machine that runs Xen. Every start must describe the same one: the snapshot holds its devices' state.
 pub(crate) struct Machine<'a> {
     pub dom0: &'a Dom0,
+    /// Its processors. dom0 has one, whatever their number.
+    pub processors: u32,
     pub initramfs: &'a Path,
     /// File behind the machine's memory.
     pub memory: &'a Path,
@@ -156,7 +160,7 @@ impl Machine<'_> {
             "-nic",
             "none",
         ]);
-        add(&["-accel", ACCELERATOR, "-cpu", CPU, "-smp", "1", "-m", MEMORY]);
+        add(&["-accel", ACCELERATOR, "-cpu", CPU, "-smp", &self.processors.to_string(), "-m", MEMORY]);
         let share = if self.write_memory { "on" } else { "off" };
         add(&["-machine", "q35,memory-backend=ram", "-object"]);
         add(&[&format!(
@@ -166,7 +170,11 @@ impl Machine<'_> {
         add(&["-serial", &format!("file:{CONSOLE}")]);
         add(&["-serial", &format!("unix:{SHELL_SOCKET},server=on,wait=off")]);
         add(&["-qmp", &format!("unix:{CONTROL_SOCKET},server=on,wait=off")]);
-        add(&["-kernel", &self.dom0.xen().display().to_string(), "-append", XEN_OPTIONS]);
+        let xen_options = match self.processors {
+            1 => XEN_OPTIONS.to_owned(),
+            _ => format!("{XEN_OPTIONS} {DOM0_ON_FIRST}"),
+        };
+        add(&["-kernel", &self.dom0.xen().display().to_string(), "-append", &xen_options]);
         add(&[
             "-initrd",
             &format!("{} {DOM0_OPTIONS},{}", escape(&self.dom0.kernel()), escape(self.initramfs)),
@@ -195,12 +203,13 @@ impl Machine<'_> {
         args
     }
 
-    /// Returns the part of the command line that a snapshot depends on.
-    pub(crate) fn fingerprint() -> String {
+    /// Returns the part of the command line that a snapshot of a machine with so many processors depends on.
+    pub(crate) fn fingerprint(processors: u32) -> String {
         let nowhere = Path::new("-");
         let dom0 = Dom0::at(Release::Xen417, nowhere.to_owned());
         let machine = Machine {
             dom0: &dom0,
+            processors,
             initramfs: nowhere,
             memory: nowhere,
             write_memory: true,
@@ -228,6 +237,7 @@ mod tests {
         let devices = |job: Drive<'_>, guest: Vec<Drive<'_>>| {
             let machine = Machine {
                 dom0: &dom0,
+                processors: 1,
                 initramfs: file,
                 memory: file,
                 write_memory: false,
@@ -241,5 +251,14 @@ mod tests {
         let with = devices(Drive::ReadOnly(file), vec![Drive::Writable(file)]);
         assert_eq!(with, devices(Drive::Empty, Vec::new()));
         assert_eq!(with.len(), 3 + GUEST_SLOTS.len());
+    }
+
+    #[test]
+    fn more_processors_change_their_number_and_bind_dom0() {
+        let (one, two) = (Machine::fingerprint(1), Machine::fingerprint(2));
+        let differences: Vec<_> = one.lines().zip(two.lines()).filter(|(one, two)| one != two).collect();
+        let bound = format!("{XEN_OPTIONS} dom0_max_vcpus=1 dom0_vcpus_pin");
+        assert_eq!(differences, [("1", "2"), (XEN_OPTIONS, bound.as_str())]);
+        assert_eq!(one.lines().count(), two.lines().count());
     }
 }

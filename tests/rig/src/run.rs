@@ -151,6 +151,7 @@ fn attempt(
     let (initramfs, memory) = (files.initramfs(), files.memory());
     let machine = Machine {
         dom0: &files.dom0,
+        processors: files.processors,
         initramfs: &initramfs,
         memory: &memory,
         write_memory: false,

@@ -37,6 +37,7 @@ const SCRIPTS: [(&str, &str); 3] = [
 #[derive(Debug)]
 pub struct RigFiles {
     release: Release,
+    pub(crate) processors: u32,
     pub(crate) qemu: Qemu,
     pub(crate) ovmf: Ovmf,
     pub(crate) dom0: Dom0,
@@ -45,15 +46,15 @@ pub struct RigFiles {
     pub(crate) work: PathBuf,
     /// The rig that a guest goes on in when it has been saved.
     pub(crate) onto: Option<Box<RigFiles>>,
-    /// Shared locks on qemu with the firmware, and on the release's files.
-    _locks: [File; 2],
+    /// Shared locks on qemu with the firmware, on dom0's files, and on the snapshot.
+    _locks: [File; 3],
 }
 
 impl RigFiles {
-    fn new((steps, locks): (Steps, [Lock; 2]), helper: PathBuf) -> Self {
-        let Steps { release, qemu, ovmf, dom0, snapshot, work } = steps;
+    fn new((steps, locks): (Steps, [Lock; 3]), helper: PathBuf) -> Self {
+        let Steps { release, processors, qemu, ovmf, dom0, snapshot, work } = steps;
         let locks = locks.map(|lock| lock.file);
-        Self { release, qemu, ovmf, dom0, snapshot, helper, work, onto: None, _locks: locks }
+        Self { release, processors, qemu, ovmf, dom0, snapshot, helper, work, onto: None, _locks: locks }
     }
 
     /// Returns a rig whose guests are saved here and restored in another one: `bash save.sh` in a mark does not restore
@@ -87,8 +88,8 @@ impl RigFiles {
 }
 
 /// Makes sure that everything is there and whole, the helper included, which is built meanwhile. `workspace`
-/// is the root of this repository, `target` cargo's target directory, `release` what dom0 is made of; `say` receives a line for each step
-/// that takes time.
+/// is the root of this repository, `target` cargo's target directory, `release` what dom0 is made of, `processors` the number
+/// that the machine below Xen has, the first of which is dom0's; `say` receives a line for each step that takes time.
 ///
 /// # Errors
 ///
@@ -97,11 +98,12 @@ pub fn everything(
     workspace: &Path,
     target: &Path,
     release: Release,
+    processors: u32,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<RigFiles, RigError> {
     thread::scope(|scope| {
         let helper = scope.spawn(|| helper::build(workspace, target));
-        let base = prepare(target, release, say);
+        let base = prepare(target, release, processors, say);
         let helper = helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok(RigFiles::new(base?, helper?))
     })
@@ -116,17 +118,19 @@ pub fn ensure(
     target: &Path,
     helper: &Path,
     release: Release,
+    processors: u32,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<RigFiles, RigError> {
-    Ok(RigFiles::new(prepare(target, release, say)?, helper.canonicalize().file("find", helper)?))
+    Ok(RigFiles::new(prepare(target, release, processors, say)?, helper.canonicalize().file("find", helper)?))
 }
 
-/// Makes everything but the helper.
+/// Makes everything but the helper. The locks are taken in one order: qemu's, dom0's, the snapshot's.
 fn prepare(
     target: &Path,
     release: Release,
+    processors: u32,
     say: &(dyn Fn(&str) + Sync),
-) -> Result<(Steps, [Lock; 2]), RigError> {
+) -> Result<(Steps, [Lock; 3]), RigError> {
     let base = target.join("rig");
     fs::create_dir_all(&base).file("create", &base)?;
     let base = base.canonicalize().file("find", base)?;
@@ -143,13 +147,22 @@ fn prepare(
         qemu,
         ovmf,
         release,
+        processors,
         dom0: Dom0::at(release, base.join(release.folder("dom0"))),
-        snapshot: base.join(release.folder("snapshot")),
+        snapshot: base.join(of_processors(&release.folder("snapshot"), processors)),
         work,
     };
-    let lock = Lock::new(base.join(release.folder("lock")))?;
-    lock.until(|| steps.all_good(), || steps.make(&base, say), say)?;
-    Ok((steps, [qemu_lock, lock]))
+    let dom0_lock = Lock::new(base.join(release.folder("lock")))?;
+    dom0_lock.until(|| steps.dom0_state() == State::Good, || steps.make_dom0(&base, say), say)?;
+    let name = of_processors(&release.folder("lock-snapshot"), processors);
+    let snapshot_lock = Lock::new(base.join(name))?;
+    snapshot_lock.until(|| steps.snapshot_state() == State::Good, || steps.make_snapshot(&base, say), say)?;
+    Ok((steps, [qemu_lock, dom0_lock, snapshot_lock]))
+}
+
+/// Returns the name of a file or folder that a machine with so many processors has for itself.
+fn of_processors(name: &str, processors: u32) -> String {
+    if processors == 1 { name.to_owned() } else { format!("{name}-{processors}-processors") }
 }
 
 fn qemu_state(qemu: &Qemu) -> State {
@@ -185,6 +198,7 @@ fn make_qemu(qemu: &Qemu, ovmf: &Ovmf, work: &Path, say: &(dyn Fn(&str) + Sync))
 
 struct Steps {
     release: Release,
+    processors: u32,
     qemu: Qemu,
     ovmf: Ovmf,
     dom0: Dom0,
@@ -195,7 +209,7 @@ struct Steps {
 impl Steps {
     fn snapshot_key(&self) -> Result<Key, RigError> {
         let (qemu, dom0) = (cache::stamp(self.qemu.dir())?, cache::stamp(self.dom0.dir())?);
-        let machine = Machine::fingerprint();
+        let machine = Machine::fingerprint(self.processors);
         let mut inputs: Vec<&[u8]> = vec![&qemu, &dom0, machine.as_bytes()];
         for (name, text) in &SCRIPTS {
             inputs.extend([name.as_bytes(), text.as_bytes()]);
@@ -210,36 +224,48 @@ impl Steps {
         }
     }
 
-    fn all_good(&self) -> bool {
-        cache::state(self.dom0.dir(), &self.dom0.key()) == State::Good && self.snapshot_state() == State::Good
+    fn dom0_state(&self) -> State {
+        cache::state(self.dom0.dir(), &self.dom0.key())
     }
 
-    /// Makes dom0's files and the snapshot, where they are not as they must be.
-    fn make(&self, base: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {
+    /// Returns a folder to make files in, where there is room and the programs for it are.
+    fn scratch(&self, base: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<WorkDir, RigError> {
         host::check_space(base, "the rig's files", SPACE_MIB)?;
         let scratch = WorkDir::new(&self.work)?;
         host::install_programs(scratch.path(), say)?;
-        let dom0 = cache::state(self.dom0.dir(), &self.dom0.key());
-        if dom0 != State::Good {
-            let archive = host::archive(self.release, scratch.path())?;
-            timed(say, "dom0", &dom0, || {
-                cache::make(self.dom0.dir(), &self.dom0.key(), |part| {
-                    self.dom0.make(part, &archive, scratch.path(), say)
-                })
-            })?;
-        }
-        let state = self.snapshot_state();
-        if state != State::Good {
-            timed(say, "snapshot", &state, || {
-                cache::make(&self.snapshot, &self.snapshot_key()?, |part| {
-                    self.make_snapshot(part, scratch.path(), say)
-                })
-            })?;
-        }
-        Ok(())
+        Ok(scratch)
     }
 
-    fn make_snapshot(
+    /// Makes dom0's files, where they are not as they must be.
+    fn make_dom0(&self, base: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {
+        let state = self.dom0_state();
+        if state == State::Good {
+            return Ok(());
+        }
+        let scratch = self.scratch(base, say)?;
+        let archive = host::archive(self.release, scratch.path())?;
+        timed(say, "dom0", &state, || {
+            cache::make(self.dom0.dir(), &self.dom0.key(), |part| {
+                self.dom0.make(part, &archive, scratch.path(), say)
+            })
+        })
+    }
+
+    /// Makes the snapshot, where it is not as it must be.
+    fn make_snapshot(&self, base: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<(), RigError> {
+        let state = self.snapshot_state();
+        if state == State::Good {
+            return Ok(());
+        }
+        let scratch = self.scratch(base, say)?;
+        timed(say, "snapshot", &state, || {
+            cache::make(&self.snapshot, &self.snapshot_key()?, |part| {
+                self.boot_and_save(part, scratch.path(), say)
+            })
+        })
+    }
+
+    fn boot_and_save(
         &self,
         part: &Path,
         scratch: &Path,
@@ -250,6 +276,7 @@ impl Steps {
         say("snapshot: booting Xen and dom0");
         let machine = Machine {
             dom0: &self.dom0,
+            processors: self.processors,
             initramfs: &initramfs,
             memory: &memory,
             write_memory: true,
@@ -348,6 +375,22 @@ impl Lock {
                     }
                     thread::sleep(Duration::from_millis(200));
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_of_other_processors_are_apart() {
+        for release in Release::ALL {
+            for what in ["snapshot", "lock-snapshot"] {
+                let name = release.folder(what);
+                assert_eq!(of_processors(&name, 1), name);
+                assert_eq!(of_processors(&name, 2), format!("{name}-2-processors"));
             }
         }
     }

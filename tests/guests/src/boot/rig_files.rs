@@ -36,7 +36,21 @@ pub fn each<T: Send>(threads: usize, items: impl IntoIterator<Item = T>, work: i
 /// # Errors
 /// Each names the step and what to do about it.
 pub fn ensure(layout: &Layout, release: Release) -> Result<RigFiles> {
+    ensure_with(layout, release, 1)
+}
+
+/// Does the same as [`ensure`] for a machine with so many processors, the first of which is dom0's.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_with(layout: &Layout, release: Release, processors: u32) -> Result<RigFiles> {
     let helper = step("build dom0's helper", || Ok(rig::helper::build(layout.root(), &layout.target())?))?;
-    let title = format!("Xen {release} in qemu");
-    step(&title, || Ok(rig::setup::ensure(&layout.target(), &helper, release, &|line| println!("  {line}"))?))
+    let title = match processors {
+        1 => format!("Xen {release} in qemu"),
+        _ => format!("Xen {release} in qemu with {processors} processors"),
+    };
+    step(&title, || {
+        let say = |line: &str| println!("  {line}");
+        Ok(rig::setup::ensure(&layout.target(), &helper, release, processors, &say)?)
+    })
 }
