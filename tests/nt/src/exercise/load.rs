@@ -13,7 +13,6 @@ use volume::BlockDevice;
 use crate::fs::Device;
 use crate::ke::{self, thread};
 use crate::nt::*;
-use crate::ob;
 
 /// Sectors of an even and of an odd reader's read: of several pages, and of more than one request without indirect
 /// segments has.
@@ -78,11 +77,8 @@ impl Load {
     /// Waits until every reader has ended. PASSIVE_LEVEL.
     pub(super) fn join(self) -> Arc<Counts> {
         for reader in self.threads {
-            // SAFETY: the thread's object is referenced since it was made.
-            unsafe {
-                ke::KeWaitForSingleObject(reader.cast(), EXECUTIVE, KERNEL_MODE, FALSE, core::ptr::null());
-                ob::dereference(reader.cast());
-            }
+            // SAFETY: each is a thread that was made here, and its last use.
+            unsafe { thread::join(reader) };
         }
         self.counts
     }

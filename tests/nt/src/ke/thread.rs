@@ -172,6 +172,18 @@ pub(crate) unsafe fn create(
     }
 }
 
+/// Waits until a thread has ended, and gives its creator's reference back. IRQL `PASSIVE_LEVEL`.
+///
+/// # Safety
+/// `thread` is of [`create`], and not used after this.
+pub(crate) unsafe fn join(thread: *mut Thread) {
+    // SAFETY: by this function's contract, the thread's object is referenced since it was made.
+    unsafe {
+        wait::KeWaitForSingleObject(thread.cast(), EXECUTIVE, KERNEL_MODE, FALSE, core::ptr::null());
+        ob::dereference(thread.cast());
+    }
+}
+
 /// Words that `swap` leaves on the stack: the FXSAVE area, an alignment word, six registers, the return
 /// address.
 const FRAME_WORDS: usize = 64 + 6 + 1 + 1;
