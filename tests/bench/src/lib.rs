@@ -12,7 +12,7 @@ pub mod line;
 pub mod runstate;
 pub mod workload;
 
-pub use drive::{Engine, Run, drive};
+pub use drive::{Engine, Run, Task, drive};
 pub use runstate::{RunState, Spent};
 pub use workload::{ALL, Workload};
 

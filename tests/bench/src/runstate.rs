@@ -27,10 +27,10 @@ pub struct RunState {
 }
 const _: () = assert!(size_of::<RunState>() == 48);
 
-/// Time between two [`RunState`]s by state, in nanoseconds.
+/// Time between two [`RunState`]s by state, in nanoseconds: of one virtual processor, or of several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// Time that passed.
+    /// Time that passed; of several, by the first one's count.
     pub elapsed: u64,
     /// On a processor.
     pub busy: u64,
@@ -50,6 +50,18 @@ impl RunState {
     }
 }
 
+impl Spent {
+    /// Returns the time of several virtual processors from one moment to another.
+    pub fn of_all(before: &[RunState], after: &[RunState]) -> Self {
+        let add = |all: Self, one: Self| Self {
+            busy: all.busy + one.busy,
+            waiting: all.waiting + one.waiting,
+            ..all
+        };
+        after.iter().zip(before).map(|(after, before)| after.since(before)).reduce(add).unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +71,14 @@ mod tests {
         let before = RunState { running: 10, runnable: 20, blocked: 30, ..RunState::default() };
         let after = RunState { running: 15, runnable: 22, blocked: 130, offline: 1, ..RunState::default() };
         assert_eq!(after.since(&before), Spent { elapsed: 108, busy: 5, waiting: 2 });
+    }
+
+    #[test]
+    fn processors_share_the_length_of_a_run() {
+        let state =
+            |running, runnable, blocked| RunState { running, runnable, blocked, ..RunState::default() };
+        let before = [state(1000, 0, 0), state(5, 5, 5)];
+        let after = [state(1060, 10, 30), state(35, 6, 75)];
+        assert_eq!(Spent::of_all(&before, &after), Spent { elapsed: 100, busy: 90, waiting: 11 });
     }
 }

@@ -192,6 +192,8 @@ named! {
         Runs = "runs",
         /// Length of a run in milliseconds.
         Milliseconds = "ms",
+        /// Threads, each on a processor and with a queue of its own.
+        Threads = "threads",
         /// Milliseconds left to dom0 for switching Xen's trace on or off.
         Pause = "pause",
         /// A number that each written block carries.

@@ -147,6 +147,7 @@ fn words(plan: Plan, contender: Contender) -> String {
     let words = [
         (BenchWord::Runs, u64::from(plan.runs)),
         (BenchWord::Milliseconds, plan.milliseconds),
+        (BenchWord::Threads, 1),
         (BenchWord::Pause, PAUSE),
         (BenchWord::Stamp, contender.stamp()),
     ];

@@ -16,6 +16,8 @@ use crate::Plan;
 /// The disk, by xen-blkfront's name for the first.
 const DISK: &str = "/dev/xvda";
 const QUEUE: &str = "/sys/block/xvda/queue";
+/// Hardware queues of the disk: of xen-blkfront, each a ring of its own.
+const HARDWARE_QUEUES: &str = "/sys/block/xvda/mq";
 /// Paths of the modules in the initial file system, in the order in which they are loaded.
 const MODULES: &str = "/modules/order";
 /// Time that blkfront may take to connect.
@@ -61,8 +63,9 @@ fn run() -> io::Result<()> {
     let queue =
         |name: &str| fs::read_to_string(Path::new(QUEUE).join(name)).unwrap_or_default().trim().to_owned();
     say(&format!(
-        "linux release={} max_segments={} max_sectors_kb={} nr_requests={}",
+        "linux release={} queues={} max_segments={} max_sectors_kb={} nr_requests={}",
         fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+        fs::read_dir(HARDWARE_QUEUES)?.count(),
         queue("max_segments"),
         queue("max_sectors_kb"),
         queue("nr_requests"),
@@ -78,9 +81,14 @@ fn run() -> io::Result<()> {
     let plan = Plan {
         runs: u32::try_from(word("bench.runs")?).map_err(io::Error::other)?,
         milliseconds: word("bench.ms")?,
+        threads: word("bench.threads")?,
         stamp: word("bench.stamp")?,
     };
     plan.timed(Path::new(DISK), &mut |line| say(&line.to_string()))?;
+    if plan.threads > 1 {
+        // The marks of a run would be in one processor's part of the trace.
+        return Ok(());
+    }
     say(TRACE_KIND);
     sleep(Duration::from_millis(word("bench.pause")?));
     plan.traced(Path::new(DISK), &mut |line| say(&line.to_string()))?;

@@ -31,11 +31,12 @@ impl Hypervisor {
         file.map(Self).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
     }
 
-    /// Returns how virtual processor 0 has spent its time until now.
-    pub(crate) fn run_state(&self) -> io::Result<RunState> {
+    /// Returns how a virtual processor has spent its time until now.
+    pub(crate) fn run_state(&self, processor: u64) -> io::Result<RunState> {
         let mut state = RunState::default();
         let address = (&raw mut state).expose_provenance() as u64;
-        let mut call = Hypercall { op: HYPERVISOR_VCPU_OP, arg: [GET_RUNSTATE_INFO, 0, address, 0, 0] };
+        let mut call =
+            Hypercall { op: HYPERVISOR_VCPU_OP, arg: [GET_RUNSTATE_INFO, processor, address, 0, 0] };
         // SAFETY: the opcode takes a `struct privcmd_hypercall`; Xen writes one `RunState` to the address,
         // which is that of a local, in memory that was just written and is therefore present.
         unsafe { ioctl::ioctl(&self.0, Updater::<PRIVCMD_HYPERCALL, Hypercall>::new(&mut call)) }?;
