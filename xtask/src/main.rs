@@ -137,7 +137,8 @@ enum Command {
     Endurance(endurance::Options),
     /// Runs the drivers in Wine's kernel
     Wine,
-    /// Measures xenvbd beside emulated IDE, Linux and dom0, and writes docs/results/performance.md
+    /// Measures xenvbd beside emulated IDE, Linux and dom0, and writes docs/results/performance.md, or a page of its own
+    /// for guests with more than one processor
     Bench(bench::Options),
     /// Runs the fuzz targets for as long as one likes, minimises their corpora, and writes docs/results/fuzz.md
     Fuzz(fuzz::Options),

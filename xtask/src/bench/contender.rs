@@ -8,7 +8,7 @@ use guests::{
     boot::{self, Folder},
     scenario::Entry,
 };
-use protocol::{BenchWord, Word};
+use protocol::{BenchWord, Version, Word};
 use rig::{Disk, End, Job, Mark, Progress, Report, RigFiles, linux::Linux};
 
 use super::image;
@@ -30,6 +30,13 @@ pub(super) enum Contender {
 impl Contender {
     /// All, in the order in which they run.
     pub(super) const ALL: [Self; 4] = [Self::Ide, Self::Xenvbd, Self::Blkfront, Self::Dom0];
+    /// Contenders that run in a guest.
+    pub(super) const GUESTS: [Self; 3] = [Self::Ide, Self::Xenvbd, Self::Blkfront];
+
+    /// Returns the contenders on a machine with so many processors, of which dom0 has one.
+    pub(super) const fn on(processors: u32) -> &'static [Self] {
+        if processors == 1 { &Self::ALL } else { &Self::GUESTS }
+    }
 
     /// Returns a short name.
     pub(super) const fn name(self) -> &'static str {
@@ -64,6 +71,8 @@ pub(super) struct Plan {
     pub runs: u32,
     /// Length of each in milliseconds.
     pub milliseconds: u64,
+    /// Processors of the machine and of each guest, which has a thread and a queue on each.
+    pub processors: u32,
 }
 
 /// Milliseconds that a guest leaves dom0 for switching Xen's trace on or off.
@@ -100,9 +109,13 @@ pub(super) fn run(programs: &Programs<'_>, contender: Contender, plan: Plan) -> 
     job.disks = vec![Disk::new(&disk, if contender == Contender::Dom0 { "xvda" } else { "hda" })];
     job.timeout =
         OVERHEAD + Duration::from_millis(plan.milliseconds) * (plan.runs + 2) * 2 * bench::ALL.len() as u32;
-    if contender != Contender::Dom0 {
-        job.files.push(("bench-linux".to_owned(), programs.program.clone()));
-        job.marks = tracing();
+    match (contender, plan.processors) {
+        (Contender::Dom0, _) => {}
+        (_, 1) => {
+            job.files.push(("bench-linux".to_owned(), programs.program.clone()));
+            job.marks = tracing();
+        }
+        (_, processors) => spread(&mut job, processors),
     }
     let outcome = rig::run_watched(programs.rig, &job, &mut |progress| {
         if let Progress::Step(step) = progress {
@@ -127,7 +140,34 @@ pub(super) fn run(programs: &Programs<'_>, contender: Contender, plan: Plan) -> 
     );
     let runs = super::lines::longest(&report).with_context(|| contender.name())?;
     image::check(&disk, contender.stamp(), &runs).with_context(|| contender.name())?;
+    if plan.processors > 1 {
+        has_queues(contender, &report, plan.processors)?;
+    }
     Ok(report)
+}
+
+/// Gives a guest so many processors, each bound to one of the machine's. The first is dom0's, too.
+fn spread(job: &mut Job, processors: u32) {
+    let bound: Vec<String> = (0..processors).map(|number| format!("\"{number}\"")).collect();
+    job.vcpus = processors;
+    job.config.push(format!("cpus = [ {} ]", bound.join(", ")));
+}
+
+/// Checks that a PV disk had a queue for each of so many processors.
+fn has_queues(contender: Contender, report: &Report, processors: u32) -> Result<()> {
+    let queues: Option<u32> = match contender {
+        Contender::Ide | Contender::Dom0 => return Ok(()),
+        Contender::Xenvbd => report.debug("xenvbd: disk 768: ").find_map(|line| {
+            let (queues, _) = line.split("disk 768: ").nth(1)?.split_once(" queues of ")?;
+            queues.parse().ok()
+        }),
+        Contender::Blkfront => {
+            report.first("linux").and_then(|line| line.get("queues")).and_then(|queues| queues.parse().ok())
+        }
+    };
+    let (name, found) = (contender.name(), queues.unwrap_or_default());
+    ensure!(found == processors, "{name}: its disk had {found} queues, expected {processors}");
+    Ok(())
 }
 
 /// Switches Xen's trace of HVM guests on and off around the traced runs, and counts.
@@ -147,7 +187,7 @@ fn words(plan: Plan, contender: Contender) -> String {
     let words = [
         (BenchWord::Runs, u64::from(plan.runs)),
         (BenchWord::Milliseconds, plan.milliseconds),
-        (BenchWord::Threads, 1),
+        (BenchWord::Threads, u64::from(plan.processors)),
         (BenchWord::Pause, PAUSE),
         (BenchWord::Stamp, contender.stamp()),
     ];
@@ -163,6 +203,10 @@ fn executive(
 ) -> Result<Job> {
     let mut job = boot::executive(programs.layout, folder, entry, boot::Suite::default(), "")?;
     boot::add_words(&mut job, &[Word::Benchmark]);
+    if plan.processors > 1 {
+        // The first version that has an interrupt vector on each processor.
+        boot::add_words(&mut job, &[Word::Nt(Version::Nt61)]);
+    }
     job.cmdline += &format!(" {}", words(plan, contender));
     Ok(job)
 }
@@ -193,4 +237,32 @@ fn dom0(programs: &Programs<'_>, folder: &Folder, plan: Plan, contender: Contend
         contender.stamp()
     ));
     Ok(job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_processor_of_a_guest_is_bound_to_one() {
+        let mut job = Job::new("t", "/k");
+        spread(&mut job, 2);
+        assert_eq!((job.vcpus, &job.config[..]), (2, &["cpus = [ \"0\", \"1\" ]".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_queue_that_is_missing_is_told() {
+        let found = |contender, line| has_queues(contender, &Report::parse([line]), 2);
+        assert!(found(Contender::Xenvbd, "@xg dbg xenvbd: disk 768: 2 queues of 16 pages").is_ok());
+        assert!(found(Contender::Blkfront, "@xg linux release=6.1 queues=2 max_segments=256").is_ok());
+        for (contender, line) in [
+            (Contender::Xenvbd, "@xg dbg xenvbd: disk 768: 1 queues of 16 pages"),
+            (Contender::Xenvbd, "@xg dbg xenvbd: disk 832: 2 queues of 16 pages"),
+            (Contender::Blkfront, "@xg linux release=6.1 queues=1"),
+            (Contender::Blkfront, "@xg linux release=6.1"),
+        ] {
+            let error = found(contender, line).expect_err(line).to_string();
+            assert!(error.ends_with("expected 2"), "{error}");
+        }
+    }
 }

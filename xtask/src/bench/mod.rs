@@ -36,6 +36,9 @@ pub struct Options {
     /// Length of a run in milliseconds
     #[arg(long, default_value_t = 700)]
     milliseconds: u64,
+    /// Processors of the machine and of each guest; more than one have a page of their own
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
+    processors: u32,
     /// Only these, and docs/ stays as it is: ide, xenvbd, blkfront, dom0
     #[arg(long)]
     only: Vec<String>,
@@ -47,16 +50,19 @@ pub struct Options {
     no_build: bool,
 }
 
-/// A person's remarks on the results.
+/// A person's remarks on the results: on every page, and on that of one processor.
 const NOTES: &str = include_str!("notes.md");
+const NOTES_ON_ONE: &str = include_str!("notes-1-processor.md");
 
-/// Runs the benchmark, prints its tables, and writes `docs/results/performance.*`.
+/// Runs the benchmark, prints its tables, and writes `docs/results/performance.*`, or `performance-2-processors.*` and its
+/// like.
 ///
 /// # Errors
 /// The rig failed, or a contender did not do what it reported.
 pub fn run(options: &Options) -> Result<()> {
     let layout = Layout::here();
-    let plan = Plan { runs: options.runs, milliseconds: options.milliseconds };
+    let Options { runs, milliseconds, processors, .. } = *options;
+    let plan = Plan { runs, milliseconds, processors };
     ensure!(
         options.rounds > 0 && plan.runs > 0 && plan.milliseconds > 0,
         "at least one round of one run of one millisecond"
@@ -71,7 +77,7 @@ pub fn run(options: &Options) -> Result<()> {
         setup::ensure()?;
         build::all()?;
     }
-    let rig = rig_files::ensure(&layout, rig::Release::default())?;
+    let rig = rig_files::ensure_with(&layout, rig::Release::default(), processors)?;
     let program = step("build the benchmark under Linux", || {
         Ok(rig::helper::build_static(layout.root(), &layout.target(), "bench-linux")?)
     })?;
@@ -79,16 +85,15 @@ pub fn run(options: &Options) -> Result<()> {
     let programs = Programs { layout: &layout, rig: &rig, linux: &linux, program };
     let mut host = Host::look(commit(&layout)?);
     let mut all: Vec<Results> = Vec::new();
-    let wanted = |contender: &Contender| {
+    let wanted = |contender: &&Contender| {
         options.only.is_empty() || options.only.iter().any(|name| name == contender.name())
     };
+    let contenders: Vec<Contender> = Contender::on(processors).iter().filter(wanted).copied().collect();
+    ensure!(!contenders.is_empty(), "--only {} leaves nobody", options.only.join(" --only "));
     // One after the other in each round: a machine that changes its speed does so for all of them.
     for (round, contender) in
-        (1..=options.rounds).flat_map(|round| Contender::ALL.map(|contender| (round, contender)))
+        (1..=options.rounds).flat_map(|round| contenders.iter().map(move |contender| (round, *contender)))
     {
-        if !wanted(&contender) {
-            continue;
-        }
         let title = format!("round {round}: {}", contender.title());
         let report = step(&title, || contender::run(&programs, contender, plan))?;
         if let Some(release) = report.first("linux").and_then(|line| line.get("release")) {
@@ -100,12 +105,12 @@ pub fn run(options: &Options) -> Result<()> {
             None => all.push(results),
         }
     }
-    let (points, gain) = if options.no_callgrind {
+    let (points, gain) = if options.no_callgrind || processors > 1 {
         (Vec::new(), None)
     } else {
         (callgrind::measure(&layout)?, Some(callgrind::two_queues(&layout)?))
     };
-    println!("\nMiB/s\n{}\nCPU µs for a request\n{}", page::throughput(&all), page::cpu(&all));
+    println!("\nMiB/s\n{}\nCPU µs for a request\n{}", page::throughput(&all, processors), page::cpu(&all));
     for target in page::targets(&all) {
         println!("{}: missed in {} of {}", target.what, target.missed.len(), target.measured);
     }
@@ -115,17 +120,21 @@ pub fn run(options: &Options) -> Result<()> {
         "rounds": options.rounds,
         "runs": plan.runs,
         "milliseconds": plan.milliseconds,
+        "guest_processors": processors,
         "blkif_instructions": callgrind::json(&points),
         "two_queues_beside_one": gain,
         "contenders": all.iter().map(Results::json).collect::<Vec<_>>(),
     });
+    let name = page_name(processors);
     let page = Page {
         command: &command_line(options),
+        name: &name,
         host: &host,
         runs: (options.rounds, plan.runs, plan.milliseconds),
+        processors,
         results: &all,
         more: &gain.map_or_else(String::new, |gain| callgrind::section(&points, gain)),
-        notes: NOTES,
+        notes: &if processors == 1 { format!("{NOTES}\n{NOTES_ON_ONE}") } else { NOTES.to_owned() },
     };
     let folder = if options.only.is_empty() {
         layout.root().join("docs/results")
@@ -133,26 +142,36 @@ pub fn run(options: &Options) -> Result<()> {
         layout.target().join("bench")
     };
     fs::create_dir_all(&folder)?;
-    for (name, text) in [
-        ("performance.md", page.text()),
-        ("performance.json", format!("{json:#}\n")),
-        ("performance.svg", plot::svg(&page::panels(&all))),
-        ("performance-core.svg", plot::svg(&callgrind::panels(&points))),
-    ] {
+    let mut files = vec![
+        (format!("{name}.md"), page.text()),
+        (format!("{name}.json"), format!("{json:#}\n")),
+        (format!("{name}.svg"), plot::svg(&page::panels(&all))),
+    ];
+    if processors == 1 {
+        files.push((format!("{name}-core.svg"), plot::svg(&callgrind::panels(&points))));
+    }
+    for (name, text) in &files {
         let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    println!(
-        "written: performance.md, performance.json, performance.svg, performance-core.svg in {}",
-        folder.display()
-    );
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    println!("written: {} in {}", names.join(", "), folder.display());
     Ok(())
+}
+
+/// Returns the name that the files of a run have, without their extensions.
+fn page_name(processors: u32) -> String {
+    match processors {
+        1 => "performance".to_owned(),
+        _ => format!("performance-{processors}-processors"),
+    }
 }
 
 /// Returns the command that repeats this run.
 fn command_line(options: &Options) -> String {
-    let Options { rounds, runs, milliseconds, .. } = options;
-    format!("cargo xtask bench --rounds {rounds} --runs {runs} --milliseconds {milliseconds}")
+    let Options { rounds, runs, milliseconds, processors, .. } = options;
+    let machine = if *processors == 1 { String::new() } else { format!(" --processors {processors}") };
+    format!("cargo xtask bench --rounds {rounds} --runs {runs} --milliseconds {milliseconds}{machine}")
 }
 
 /// Returns the commit at hand, marked if the files differ from it.

@@ -1,4 +1,4 @@
-//! `docs/results/performance.md`, written from the results.
+//! `docs/results/performance.md`, and the page of more processors, written from the results.
 
 use std::fmt::Write;
 
@@ -15,10 +15,14 @@ const MIB: f64 = 1048576.0;
 pub(super) struct Page<'a> {
     /// The command that made it.
     pub command: &'a str,
+    /// Name of its files, without their extensions.
+    pub name: &'a str,
     /// The machine that it ran on.
     pub host: &'a Host,
     /// Rounds, timed runs of each workload in a round, and the milliseconds of each.
     pub runs: (u32, u32, u64),
+    /// Processors of the machine and of each guest.
+    pub processors: u32,
     /// Every contender's results.
     pub results: &'a [Results],
     /// Sections of others: instruction counts.
@@ -142,20 +146,21 @@ fn significant(value: f64) -> String {
 }
 
 /// Returns the throughput in MiB/s, with ratios.
-pub(super) fn throughput(results: &[Results]) -> String {
-    let ratios = [Contender::Blkfront, Contender::Ide, Contender::Dom0];
-    table(results, &Contender::ALL, &ratios, &|row| Some(row.rate()? / MIB), &significant)
+pub(super) fn throughput(results: &[Results], processors: u32) -> String {
+    let among = Contender::on(processors);
+    let mut ratios = vec![Contender::Blkfront, Contender::Ide, Contender::Dom0];
+    ratios.retain(|other| among.contains(other));
+    table(results, among, &ratios, &|row| Some(row.rate()? / MIB), &significant)
 }
 
 /// Returns CPU microseconds for a request, with the ratio to Linux.
 pub(super) fn cpu(results: &[Results]) -> String {
-    let guests = [Contender::Ide, Contender::Xenvbd, Contender::Blkfront];
-    table(results, &guests, &[Contender::Blkfront], &|row| Some(row.cpu()? / 1000.0), &significant)
+    let ratios = [Contender::Blkfront];
+    table(results, &Contender::GUESTS, &ratios, &|row| Some(row.cpu()? / 1000.0), &significant)
 }
 
 fn counts(results: &[Results], value: &dyn Fn(super::result::Counts) -> f64) -> String {
-    let guests = [Contender::Ide, Contender::Xenvbd, Contender::Blkfront];
-    table(results, &guests, &[], &|row| row.counts.map(value), &|value| format!("{value:.0}"))
+    table(results, &Contender::GUESTS, &[], &|row| row.counts.map(value), &|value| format!("{value:.0}"))
 }
 
 /// Returns the panels of the plot.
@@ -178,28 +183,17 @@ pub(super) fn panels(results: &[Results]) -> Vec<Panel> {
 impl Page<'_> {
     /// Returns the page.
     pub(super) fn text(&self) -> String {
-        let Self { command, host, runs: (rounds, runs, milliseconds), results, more, notes } = self;
+        let Self { command, name, host, processors, results, more, notes, .. } = self;
+        let title = match processors {
+            1 => "Performance".to_owned(),
+            _ => format!("Performance with {processors} processors"),
+        };
         let mut out = format!(
-            "# Performance\n\nWritten by `{command}` on {}. The numbers: [performance.json](performance.json).\n\n\
-             Everything ran in the test rig: Xen {} and dom0 in qemu's software emulation, one virtual processor for Xen, \
-             shared by dom0 and the guest. A hypercall costs about 0.25 million ticks of the TSC there, \
-             an emulated port access 1.5 million. What costs exits is therefore dearer, beside what costs instructions, than on \
-             hardware; ratios mean something, absolute numbers do not.\n\n",
+            "# {title}\n\nWritten by `{command}` on {}. The numbers: [{name}.json]({name}.json).\n\n{}\n\n{}\n\n\
+             ![throughput and cost]({name}.svg)\n\n",
             host.describe(),
-            host.xen,
-        );
-        let _ = write!(
-            out,
-            "Each number is the median of {rounds} times {runs} runs of {milliseconds} ms. In each of {rounds} rounds every contender \
-             came once, with {runs} runs of each workload after one that does not count. Each time it \
-             had a dom0 resumed from the same snapshot and a copy of the same image behind the same virtio disk: \
-             the NT executive with the shipped drivers on the emulated IDE disk (`ide`) and on the vbd (`xenvbd`), a Linux \
-             guest ({}) with its xen-blkfront, and dom0 on the device itself. Data read was compared block by block, and what \
-             was said to be written was found in the image. The largest distance between the runs of a row was {:.0} % of \
-             its median.\n\n![throughput and cost](performance.svg)\n\n",
-            host.linux,
-            results.iter().flat_map(|results| &results.rows).filter_map(Row::spread).fold(0.0, f64::max)
-                * 100.0,
+            self.machine(),
+            self.method(),
         );
         let _ = write!(out, "## Targets\n\n| target | |\n|---|---|\n");
         for Target { what, missed, measured } in targets(results) {
@@ -211,24 +205,88 @@ impl Page<'_> {
             let _ = writeln!(out, "| {what} | {verdict} |");
         }
         let _ = write!(out, "\n{}\n", notes.trim_end());
-        let _ = write!(out, "\n## Throughput, MiB/s\n\n{}", throughput(results));
+        let _ = write!(out, "\n## Throughput, MiB/s\n\n{}", throughput(results, *processors));
+        let whose = match processors {
+            1 => "the guest's virtual processor on a processor",
+            _ => "the guest's virtual processors on processors, the times of all added",
+        };
         let _ = write!(
             out,
-            "\n## CPU time for a request, µs\n\nHow long Xen had the guest's virtual processor on a processor, by Xen's own count \
+            "\n## CPU time for a request, µs\n\nHow long Xen had {whose}, by Xen's own count \
              (`VCPUOP_get_runstate_info`, asked by each guest right before and after a run): the guest's code and what the \
              hypervisor does for it.\n\n{}",
             cpu(results)
         );
-        let _ = write!(
-            out,
-            "\n## For 1,000 requests\n\nCounted in Xen's trace (`xentrace`) during one more run of each workload, between two CPUID \
-             instructions that mark it.\n\nVM exits:\n\n{}\nHypercalls on event channels, which are notifications of the \
-             backend but for a rare unmasking:\n\n{}\nInterrupts given to the guest, its clock's included:\n\n{}",
-            counts(results, &|counts| counts.exits),
-            counts(results, &|counts| counts.events),
-            counts(results, &|counts| counts.interrupts),
+        if *processors == 1 {
+            let _ = write!(
+                out,
+                "\n## For 1,000 requests\n\nCounted in Xen's trace (`xentrace`) during one more run of each workload, between two CPUID \
+                 instructions that mark it.\n\nVM exits:\n\n{}\nHypercalls on event channels, which are notifications of the \
+                 backend but for a rare unmasking:\n\n{}\nInterrupts given to the guest, its clock's included:\n\n{}",
+                counts(results, &|counts| counts.exits),
+                counts(results, &|counts| counts.events),
+                counts(results, &|counts| counts.interrupts),
+            );
+        } else {
+            out += "\n## What is not counted here\n\nVM exits, notifications and interrupts: Xen's trace has a part for each \
+                    processor, and the marks of a run stand in one of them alone. The instructions of the block frontend: they are \
+                    counted without a guest, and are on [the page of one processor](performance.md).\n";
+        }
+        if !more.is_empty() {
+            let _ = write!(out, "\n{more}");
+        }
+        out
+    }
+
+    /// Returns the paragraph on the machine that everything ran in.
+    fn machine(&self) -> String {
+        let processors = match self.processors {
+            1 => "one virtual processor for Xen, shared by dom0 and the guest.".to_owned(),
+            several => format!(
+                "{several} virtual processors for Xen. dom0 has one virtual processor, bound to the first of them, and with it the \
+                 backend and the device model. Each guest has {several}, bound to one each: its first shares a processor with dom0, \
+                 which is the same for every contender."
+            ),
+        };
+        format!(
+            "Everything ran in the test rig: Xen {} and dom0 in qemu's software emulation, {processors} A hypercall costs \
+             about 0.25 million ticks of the TSC there, an emulated port access 1.5 million. What costs exits is therefore \
+             dearer, beside what costs instructions, than on hardware; ratios mean something, absolute numbers do not.",
+            self.host.xen
+        )
+    }
+
+    /// Returns the paragraphs on the runs.
+    fn method(&self) -> String {
+        let Self { host, runs: (rounds, runs, milliseconds), processors, results, .. } = self;
+        let spread =
+            results.iter().flat_map(|results| &results.rows).filter_map(Row::spread).fold(0.0, f64::max);
+        let last = match processors {
+            1 => {
+                format!("a Linux guest ({}) with its xen-blkfront, and dom0 on the device itself", host.linux)
+            }
+            _ => format!("and a Linux guest ({}) with its xen-blkfront", host.linux),
+        };
+        let mut out = format!(
+            "Each number is the median of {rounds} times {runs} runs of {milliseconds} ms. In each of {rounds} rounds every contender \
+             came once, with {runs} runs of each workload after one that does not count. Each time it \
+             had a dom0 resumed from the same snapshot and a copy of the same image behind the same virtio disk: \
+             the NT executive with the shipped drivers on the emulated IDE disk (`ide`) and on the vbd (`xenvbd`), {last}. \
+             Data read was compared block by block, and what was said to be written was found in the image. The largest \
+             distance between the runs of a row was {:.0} % of its median.",
+            spread * 100.0,
         );
-        let _ = write!(out, "\n{more}");
+        if *processors > 1 {
+            let _ = write!(
+                out,
+                "\n\nA workload runs on {processors} threads of a guest, each bound to a processor and with a queue of the workload's \
+                 depth: {processors} times so many requests are in flight as its name says. The threads take their requests from one \
+                 sequence. xenvbd and xen-blkfront have {processors} queues of the backend's. The executive is NT 6.1, the first version \
+                 of its four that gives each processor an interrupt vector; Linux chooses the processors of its queues' \
+                 interrupts itself. dom0 on the device is not measured: it has one processor here, too, and its numbers are on \
+                 [the page of one processor](performance.md)."
+            );
+        }
         out
     }
 }
@@ -272,9 +330,40 @@ mod tests {
 
     #[test]
     fn tables_have_a_row_for_each_workload_and_tell_what_was_not_measured() {
-        let text = throughput(&results());
+        let text = throughput(&results(), 1);
         assert_eq!(text.lines().count(), 2 + bench::ALL.len());
         let row = text.lines().find(|line| line.starts_with("| seq-1m-read ")).expect("a row");
         assert_eq!(row, "| seq-1m-read | 300 | 2700 | 1350 | – | 2.00 | 9.00 | – |");
+    }
+
+    #[test]
+    fn more_processors_have_a_page_without_what_one_alone_can_tell() {
+        let host = Host::look("abc".to_owned());
+        let results = results();
+        let text = |name, processors| {
+            let (runs, notes) = ((1, 2, 700), "Notes.");
+            Page { command: "c", name, host: &host, runs, processors, results: &results, more: "", notes }
+                .text()
+        };
+        let (one, two) = (text("performance", 1), text("performance-2-processors", 2));
+        assert!(one.starts_with("# Performance\n") && two.starts_with("# Performance with 2 processors\n"));
+        for (in_one, only_there) in [
+            ("(performance.svg)", true),
+            ("shared by dom0 and the guest. A hypercall", true),
+            ("and dom0 on the device itself.", true),
+            ("| xenvbd : dom0, no guest |", true),
+            ("## For 1,000 requests", true),
+            ("## Targets", false),
+            ("## CPU time for a request", false),
+            ("Notes.", false),
+        ] {
+            assert!(one.contains(in_one), "{in_one}");
+            assert_eq!(two.contains(in_one), !only_there, "{in_one}");
+        }
+        for in_two in
+            ["(performance-2-processors.svg)", "on 2 threads of a guest", "## What is not counted here"]
+        {
+            assert!(two.contains(in_two) && !one.contains(in_two), "{in_two}");
+        }
     }
 }
