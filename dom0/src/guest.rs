@@ -118,13 +118,18 @@ impl Guest {
         let root = format!("/local/domain/{domain}");
         let text = |path: &str| read(store, &format!("{root}/{path}"));
         let name = text("name")?.unwrap_or_default();
-        let stop = log::stop_of(logs, &name);
         let guard = match text(&format!("{}/phase", host::STATE))? {
             None => None,
             Some(_) => Some(Guard::read(store, &format!("{root}/{}", host::STATE))?),
         };
         let boot = text(host::BOOT)?.map(|word| clean(&word));
-        let machine = text("vm")?.map(|path| clean(&path));
+        let machine = text("vm")?;
+        let started = match &machine {
+            Some(path) => read(store, &format!("{path}/{STARTED}"))?,
+            None => None,
+        };
+        let stop = log::stop_of(logs, &name, started.as_deref().and_then(seconds));
+        let machine = machine.map(|path| clean(&path));
         let last = text(&format!("{}/{}", host::STATE, last_boot::NODE))?;
         let in_order = last.is_some_and(|line| line.starts_with(last_boot::IN_ORDER));
         Ok(Self { domain, name: clean(&name), machine, guard, boot, stop, in_order })
@@ -216,6 +221,14 @@ impl Guard {
             service: text(host::SERVICE)?.and_then(|value| value.parse().ok()),
         })
     }
+}
+
+/// Node of a machine with the time at which its domain was made (libxl: `libxl__domain_make`).
+const STARTED: &str = "start_time";
+
+/// Returns the whole seconds of a time that has a fraction.
+fn seconds(time: &str) -> Option<u64> {
+    time.split('.').next()?.parse().ok()
 }
 
 /// Returns the words for a reason's code.
@@ -393,6 +406,22 @@ mod tests {
                 assert_eq!(Guest::read(&store, 1, nowhere()).unwrap().health(), health, "{word} {state:?}");
             }
         }
+    }
+
+    /// Its log stays when a guest is moved to another host, and it may have been stopped here before that.
+    #[test]
+    fn a_stop_is_one_of_this_domain() {
+        let logs = std::env::temp_dir().join(format!("xenguard-dom0-guest-{}", std::process::id()));
+        std::fs::create_dir_all(&logs).unwrap();
+        let line = "xenguard: stop 0x0058454e reason=0x50 own=1 enumerated=2: twice\n";
+        std::fs::write(logs.join("qemu-dm-g.log"), line).unwrap();
+        let store = Fake::with_guest(1, "g", &[("phase", "exposed"), ("reason", "0x1")]);
+        store.set("/local/domain/1/vm", "/vm/7");
+        for (made, standing) in [("1700000000.25", Standing::Stopped), ("99999999999.00", Standing::Pv)] {
+            store.set("/vm/7/start_time", made);
+            assert_eq!(Guest::read(&store, 1, &logs).unwrap().standing(), standing, "{made}");
+        }
+        std::fs::remove_dir_all(&logs).unwrap();
     }
 
     /// A guest may write whatever it likes below its data.
