@@ -50,10 +50,7 @@ pub fn turn_of_today() -> usize {
 /// The list of the wrong driver's cases cannot be read.
 pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result<Vec<GuestTest<'a>>> {
     let mut tests: Vec<_> = of_catalogue(layout, rig, Some(turn)).collect();
-    for half in 0..2 {
-        let run = move || faults::sample(layout, rig, half);
-        tests.push(GuestTest::new(format!("faults-sample-{half}"), run));
-    }
+    tests.push(faults_sample(layout, rig, turn % faults::SAMPLES));
     for seed in explore::TESTED.0..explore::TESTED.0 + explore::TESTED.1 {
         let drawn = explore::scenario(seed);
         let run = move || as_expected(&drawn, &boot::boot(layout, rig, &drawn)?);
@@ -68,6 +65,11 @@ pub fn tested<'a>(layout: &'a Layout, rig: &'a RigFiles, turn: usize) -> Result<
         tests.push(GuestTest::new(name, move || wrong_driver(layout, rig, &case, violation.as_deref())));
     }
     Ok(tests)
+}
+
+/// Returns a part of the fixed faults.
+fn faults_sample<'a>(layout: &'a Layout, rig: &'a RigFiles, part: usize) -> GuestTest<'a> {
+    GuestTest::new(format!("faults-sample-{part}"), move || faults::sample(layout, rig, part))
 }
 
 /// Guests that each `cargo xtask test` boots on one further version of Xen: the entry, the last resort, a save under load,
@@ -96,14 +98,17 @@ pub fn power_cuts<'a>(layout: &'a Layout, rig: &'a RigFiles) -> GuestTest<'a> {
     GuestTest::new(endurance::SAMPLE, || none_of(&endurance::sample(layout, rig)?))
 }
 
-/// Returns the guests of the catalogue that [`tested`] leaves out in this turn.
+/// Returns the guests of the catalogue and the fixed faults that [`tested`] leaves out in this turn.
 pub fn left_out<'a>(
     layout: &'a Layout,
     rig: &'a RigFiles,
     turn: usize,
 ) -> impl Iterator<Item = GuestTest<'a>> {
     let chosen: BTreeSet<_> = of_catalogue(layout, rig, Some(turn)).map(|test| test.name).collect();
-    of_catalogue(layout, rig, None).filter(move |test| !chosen.contains(&test.name))
+    let samples = (0..faults::SAMPLES).filter(move |part| *part != turn % faults::SAMPLES);
+    of_catalogue(layout, rig, None)
+        .filter(move |test| !chosen.contains(&test.name))
+        .chain(samples.map(move |part| faults_sample(layout, rig, part)))
 }
 
 /// Returns the guests of the catalogue: those of a turn, or all.

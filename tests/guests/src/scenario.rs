@@ -163,7 +163,7 @@ pub enum Runs {
 }
 
 /// Number of tests that together run every guest of [`Runs::InTurn`].
-pub const TURNS: usize = 8;
+pub const TURNS: usize = 12;
 
 /// The moment of a command of dom0's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
