@@ -22,9 +22,9 @@ use crate::{build, command, folder::sorted_entries, layout::Layout, step::step};
 pub fn check() -> Result<()> {
     let here = Layout::here();
     let copy = here.copy_at(here.target().join("repro").join("the same sources elsewhere"));
-    build::drivers_in(&here)?;
+    build::shipped_in(&here)?;
     step("copy of the workspace", || copy_sources(&here, &copy))?;
-    build::drivers_in(&copy)?;
+    build::shipped_in(&copy)?;
 
     let mut differences = Vec::new();
     for name in SHIPPED {
