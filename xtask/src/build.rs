@@ -2,8 +2,10 @@
 
 use std::{
     io::{self, IsTerminal},
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use anyhow::{Result, bail};
@@ -32,6 +34,19 @@ pub fn all() -> Result<()> {
         return Ok(());
     }
     program::windows(&layout)
+}
+
+/// Builds as [`all`] does, and does other work meanwhile: for much of its time a build has one processor's work.
+///
+/// # Errors
+/// A build fails.
+pub fn all_beside<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let work = scope.spawn(work);
+        let built = all();
+        let done = work.join().unwrap_or_else(|panic| resume_unwind(panic));
+        built.map(|()| done)
+    })
 }
 
 /// Builds only these packages.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use guests::{cost, demo, endurance, faults, lifecycle, matrix, table};
+use guests::{boot::rig_files, cost, demo, endurance, faults, lifecycle, matrix, table};
 use xtask::{
     bench, build, explore, fuzz, inf, layout, linker, lint, model, mutants,
     package::{self, Extra, Signer, Signing},
@@ -222,8 +222,9 @@ fn run(command: Command) -> Result<()> {
         Command::Demo { record: Some(file) } => pictures::recording::demo(&file),
         Command::Demo { record: None } => {
             setup::ensure()?;
-            build::all()?;
-            demo::run()
+            let layout = layout::Layout::here();
+            let rig = build::all_beside(|| rig_files::ensure(&layout, rig::Release::default()))??;
+            demo::run(&layout, &rig)
         }
         Command::Test { xen, turn } => test::all(xen, turn.map(|turn| turn as usize)),
         Command::Scenario { names, xen, onto } => test::guests_by_name(&names, xen, onto),

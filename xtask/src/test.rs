@@ -34,7 +34,18 @@ pub fn all(xen: Option<Release>, turn: Option<usize>) -> Result<()> {
     let layout = Layout::here();
     let tally = Tally::default();
     setup::ensure()?;
-    build::all()?;
+    let turn = turn.map_or_else(run::turn_of_today, |turn| turn - 1);
+    println!("guests in turn: {} of {TURNS}; `--turn` chooses another one than the day's", turn + 1);
+    // Who names a version wants every guest on that one.
+    let further = xen.is_none().then(|| run::further_xen(turn));
+    let rig = |release| match rig_files::ensure(&layout, release) {
+        Ok(rig) => Some(rig),
+        Err(error) => {
+            tally.run(&format!("Xen {release} in qemu"), || Err(error));
+            None
+        }
+    };
+    let (first, further) = build::all_beside(|| (rig(xen.unwrap_or_default()), further.and_then(rig)))?;
     for (name, check) in lint::ALL {
         tally.run(name, || check(&layout));
     }
@@ -48,18 +59,6 @@ pub fn all(xen: Option<Release>, turn: Option<usize>) -> Result<()> {
         None => tally.run("package", || package::test(&layout)),
         Some(obstacle) => println!("NOT RUN package, bootcfg-wine, service-wine: {obstacle}"),
     }
-    let turn = turn.map_or_else(run::turn_of_today, |turn| turn - 1);
-    println!("guests in turn: {} of {TURNS}; `--turn` chooses another one than the day's", turn + 1);
-    let rig = |release| match rig_files::ensure(&layout, release) {
-        Ok(rig) => Some(rig),
-        Err(error) => {
-            tally.run(&format!("Xen {release} in qemu"), || Err(error));
-            None
-        }
-    };
-    let first = rig(xen.unwrap_or_default());
-    // Who names a version wants every guest on that one.
-    let further = xen.is_none().then(|| rig(run::further_xen(turn))).flatten();
     let mut tests = match &first {
         Some(rig) => guest_tests(&layout, rig, turn)?,
         None => Vec::new(),

@@ -2,20 +2,20 @@
 
 use anyhow::{Result, bail};
 
-use crate::{boot, boot::rig_files, catalogue::demo::BOOTS, layout::Layout, step::step, verdict};
+use rig::RigFiles;
+
+use crate::{boot, catalogue::demo::BOOTS, layout::Layout, step::step, verdict};
 
 /// Boots the four guests and prints what the guard did.
 ///
 /// # Errors
 /// A step failed, or a boot showed something else than it must.
-pub fn run() -> Result<()> {
-    let layout = Layout::here();
-    let rig = rig_files::ensure(&layout, rig::Release::default())?;
+pub fn run(layout: &Layout, rig: &RigFiles) -> Result<()> {
     let mut rows = Vec::new();
     let mut breaches = Vec::new();
     for (n, scenario) in BOOTS.iter().enumerate() {
         let name = format!("boot {} of {}: {}", n + 1, BOOTS.len(), scenario.title);
-        let boot = step(&name, || boot::boot(&layout, &rig, scenario))?;
+        let boot = step(&name, || boot::boot(layout, rig, scenario))?;
         for line in boot.outcome.report().debug("xenguard: ") {
             println!("    {line}");
         }
