@@ -25,7 +25,7 @@ pub(super) fn run() {
     let written = mountmgr::write_until_failure(DISK);
     let counts = load.join();
     report!("traffic disk={DISK} written={written} {counts}");
-    gone();
+    gone(DISK);
 }
 
 /// Runs the exercise: nobody has anything open on the disk when dom0 asks for it at `ready for=detach`, and a file has
@@ -35,7 +35,7 @@ pub(super) fn detach() {
     let (name, line) = CACHED_FILE;
     mountmgr::write_cached(DISK, name, line.as_bytes());
     ask(Ready::Detach);
-    gone();
+    gone(DISK);
 }
 
 /// Runs the exercise: a file is open on the disk, and written to, when dom0 asks for it at `ready for=detach`, and
@@ -48,7 +48,7 @@ pub(super) fn detach_in_use() {
     let there = u8::from(mountmgr::is_mounted(DISK));
     report!("traffic disk={DISK} written={written} there={there}");
     ask(Ready::Force);
-    gone();
+    gone(DISK);
 }
 
 /// Has dom0 attach the disk, and writes the test's file to it.
@@ -58,10 +58,10 @@ fn attach() {
     mountmgr::file_test();
 }
 
-/// Waits until the disk is gone, and looks whether anything is left of it.
-fn gone() {
-    wait_until("the volume's removal", || !mountmgr::is_there(DISK));
+/// Waits until a disk is gone, and looks whether anything is left of it.
+pub(super) fn gone(disk: u32) {
+    wait_until("the volume's removal", || !mountmgr::is_there(disk));
     crate::pnp::settle();
-    let there = namespace::lookup(&alloc::format!("\\Device\\Harddisk{DISK}\\DR{DISK}")).is_some();
-    report!("gone disk={DISK} left={}", u8::from(there));
+    let there = namespace::lookup(&alloc::format!("\\Device\\Harddisk{disk}\\DR{disk}")).is_some();
+    report!("gone disk={disk} left={}", u8::from(there));
 }

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -37,30 +38,21 @@ impl fmt::Display for Counts {
     }
 }
 
-struct Reader {
-    disk: u32,
-    number: u64,
-    counts: Arc<Counts>,
-}
-
 /// Readers that run.
 pub(super) struct Load {
     counts: Arc<Counts>,
-    threads: Vec<*mut thread::Thread>,
+    threads: Threads,
 }
 
 impl Load {
     /// Starts `readers` threads on a disk. PASSIVE_LEVEL.
     pub(super) fn start(disk: u32, readers: usize) -> Self {
         let counts = Arc::<Counts>::default();
-        let threads = (0..readers as u64)
-            .map(|number| {
-                let reader = alloc::boxed::Box::new(Reader { disk, number, counts: Arc::clone(&counts) });
-                let context = alloc::boxed::Box::into_raw(reader).cast();
-                // SAFETY: the thread takes the box over.
-                unsafe { thread::create(read, context, thread::NORMAL_PRIORITY, 0) }.expect("a reader")
-            })
-            .collect();
+        let mut threads = Threads::default();
+        for number in 0..readers as u64 {
+            let counts = Arc::clone(&counts);
+            threads.start(move || read(disk, number, &counts));
+        }
         Self { counts, threads }
     }
 
@@ -76,36 +68,67 @@ impl Load {
 
     /// Waits until every reader has ended. PASSIVE_LEVEL.
     pub(super) fn join(self) -> Arc<Counts> {
-        for reader in self.threads {
-            // SAFETY: each is a thread that was made here, and its last use.
-            unsafe { thread::join(reader) };
-        }
+        self.threads.join();
         self.counts
     }
 }
 
-unsafe extern "win64" fn read(context: Pvoid) {
-    // SAFETY: the caller keeps `context` valid for this call.
-    unsafe {
-        let reader = alloc::boxed::Box::from_raw(context.cast::<Reader>());
-        let Reader { disk, number, counts } = *reader;
-        let name: Vec<u16> = format!("\\Device\\Harddisk{disk}\\DR{disk}").encode_utf16().collect();
-        let length = (name.len() * 2) as u16;
-        let mut name = UnicodeString { length, maximum_length: length, buffer: name.as_ptr().cast_mut() };
-        let Ok(device) = Device::open(&raw mut name) else { return };
-        let sectors = SECTORS[number as usize % SECTORS.len()];
-        let mut buffer = vec![0; sectors as usize * volume::SECTOR];
-        let last = device.sectors() - sectors;
-        let mut at = number * 997;
-        while !counts.ending.load(Ordering::Relaxed) {
-            counts.started.fetch_add(1, Ordering::Relaxed);
-            if device.read(at % last, &mut buffer).is_err() {
-                counts.failed.fetch_add(1, Ordering::Relaxed);
-                break;
-            }
-            counts.processors.fetch_or(1 << ke::processor::number(), Ordering::Relaxed);
-            counts.ok.fetch_add(1, Ordering::Relaxed);
-            at = at.wrapping_mul(5).wrapping_add(4099);
+/// Threads of an exercise.
+#[derive(Default)]
+pub(super) struct Threads(Vec<*mut thread::Thread>);
+
+impl Threads {
+    /// Starts one more. PASSIVE_LEVEL.
+    pub(super) fn start(&mut self, work: impl FnOnce() + Send + 'static) {
+        let work: Work = Box::new(work);
+        let context = Box::into_raw(Box::new(work)).cast();
+        // SAFETY: the thread takes the box over.
+        let thread = unsafe { thread::create(run, context, thread::NORMAL_PRIORITY, 0) };
+        self.0.push(thread.expect("a thread of an exercise"));
+    }
+
+    /// Waits until all have ended. PASSIVE_LEVEL.
+    pub(super) fn join(self) {
+        for thread in self.0 {
+            // SAFETY: each is a thread that was made here, and its last use.
+            unsafe { thread::join(thread) };
         }
+    }
+}
+
+/// A thread's work.
+type Work = Box<dyn FnOnce() + Send>;
+
+unsafe extern "win64" fn run(context: Pvoid) {
+    // SAFETY: the context is the box of work that the thread was started with.
+    let work = unsafe { Box::from_raw(context.cast::<Work>()) };
+    work();
+}
+
+/// Opens a disk; `None` where it is not there. PASSIVE_LEVEL.
+pub(super) fn open(disk: u32) -> Option<Device> {
+    let name: Vec<u16> = format!("\\Device\\Harddisk{disk}\\DR{disk}").encode_utf16().collect();
+    let length = (name.len() * 2) as u16;
+    let mut name = UnicodeString { length, maximum_length: length, buffer: name.as_ptr().cast_mut() };
+    // SAFETY: a valid string.
+    unsafe { Device::open(&raw mut name) }.ok()
+}
+
+/// Reads from a disk until a read fails or the readers are to end.
+fn read(disk: u32, number: u64, counts: &Counts) {
+    let Some(device) = open(disk) else { return };
+    let sectors = SECTORS[number as usize % SECTORS.len()];
+    let mut buffer = vec![0; sectors as usize * volume::SECTOR];
+    let last = device.sectors() - sectors;
+    let mut at = number * 997;
+    while !counts.ending.load(Ordering::Relaxed) {
+        counts.started.fetch_add(1, Ordering::Relaxed);
+        if device.read(at % last, &mut buffer).is_err() {
+            counts.failed.fetch_add(1, Ordering::Relaxed);
+            break;
+        }
+        counts.processors.fetch_or(1 << ke::processor::number(), Ordering::Relaxed);
+        counts.ok.fetch_add(1, Ordering::Relaxed);
+        at = at.wrapping_mul(5).wrapping_add(4099);
     }
 }
