@@ -4,7 +4,7 @@
 //! of a [`Line`], and asks dom0 for something with [`Ready`]. Both ends take the words from here, so that a
 //! word that only one end knows does not compile. A word that the executive cannot parse stops the guest.
 //!
-//! Only words and a [`Checksum`] are shared. NT's structures, the verifier and the reading of INF files are written
+//! Only words, a [`Checksum`] and the terms of [`hours`] are shared. NT's structures, the verifier and the reading of INF files are written
 //! twice on purpose: a mistake in one must show in the other.
 
 #![no_std]
@@ -14,6 +14,7 @@
 extern crate std;
 
 mod checksum;
+pub mod hours;
 mod line;
 mod name;
 mod word;

@@ -43,6 +43,8 @@ named! {
         Dismount = "dismount",
         /// A read that a disk took and will never answer.
         DeadDisk = "dead-disk",
+        /// A sector that is not as it was written.
+        Differs = "differs",
         /// A step of the crash dump, and what came of it.
         Dump = "dump",
         /// Bytes of secondary dump data.
@@ -89,6 +91,8 @@ named! {
         Reader = "reader",
         /// A disk's queue depth that the miniport set.
         QueueDepth = "queue-depth",
+        /// Memory of the drivers' and grants while nothing is asked of the disks.
+        Quiet = "quiet",
         /// The executive waits for dom0.
         Ready = "ready",
         /// The record that the boot left in the registry.
@@ -117,6 +121,8 @@ named! {
         Up = "up",
         /// A special file came to the adapter and went again.
         Usage = "usage",
+        /// Counts of a verified load, and a checksum of what it has written.
+        Used = "used",
         /// A rule that a driver broke.
         Violation = "violation",
         /// The guard's counted work up to a moment.
@@ -177,7 +183,7 @@ named! {
         Hibernated = "hibernated",
         /// To put a medium into the CD-ROM drive.
         Insert = "insert",
-        /// To look at the files behind the disks.
+        /// To look at the files behind the disks, or at what Xen and xenstore have of the guest.
         Look = "look",
         /// To wait until the service's node is gone.
         NoHeartbeat = "no-heartbeat",

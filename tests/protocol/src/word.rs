@@ -47,6 +47,9 @@ named! {
         Hostile = "hostile",
         /// Uses a disk that dom0 attaches, until dom0 takes it without asking.
         Hotplug = "hotplug",
+        /// Writes, reads and compares the first disk, and two disks that dom0 attaches and takes again and again; shuts down
+        /// when dom0 asks.
+        Hours = "hours",
         /// Reads, writes and unmaps blocks of each raw disk.
         Kinds = "kinds",
         /// Uses a disk while dom0 stops and restarts its backend.
@@ -262,8 +265,10 @@ pub enum Word<'a> {
         seconds: u32,
     },
     /// For [`Exercise::Hostile`]: the number of disks that come. For [`Exercise::Endure`]: the number of files that are
-    /// written. For [`Exercise::Suspend`]: the number of times that the guest is saved.
+    /// written. For [`Exercise::Suspend`]: the number of times that the guest is saved. For [`Exercise::Hours`]: seconds.
     Rounds(u32),
+    /// For [`Exercise::Hours`]: draws its requests, and the disks that are taken by force.
+    Seed(u64),
     /// A driver of the executive's own that is loaded only when a device needs it.
     Late(&'a str),
     /// The service of the miniport that writes a crash dump, in place of the first disk's.
@@ -353,6 +358,7 @@ impl<'a> Word<'a> {
                 Self::Outage { disk: number(disk)?, seconds: number(seconds)? }
             }
             ("rounds", count) => Self::Rounds(number(count)?),
+            ("seed", seed) => Self::Seed(number(seed)?),
             ("late", service) => Self::Late(service),
             ("dump-driver", service) => Self::DumpDriver(service),
             ("pause", ms) => Self::Pause(number(ms)?),
@@ -389,6 +395,7 @@ impl fmt::Display for Word<'_> {
             Self::Exercise(exercise) => write!(f, "exercise={exercise}"),
             Self::Outage { disk, seconds } => write!(f, "outage={disk},{seconds}"),
             Self::Rounds(count) => write!(f, "rounds={count}"),
+            Self::Seed(seed) => write!(f, "seed={seed}"),
             Self::Late(service) => write!(f, "late={service}"),
             Self::DumpDriver(service) => write!(f, "dump-driver={service}"),
             Self::Pause(ms) => write!(f, "pause={ms}"),
@@ -432,6 +439,7 @@ mod tests {
             Word::Entry(3),
             Word::Outage { disk: 1, seconds: 45 },
             Word::Rounds(13),
+            Word::Seed(1 << 40),
             Word::Late("pciide"),
             Word::DumpDriver("xenvbd"),
             Word::Pause(4000),

@@ -25,8 +25,10 @@ pub(crate) struct Options {
     /// Disk and seconds of the exercise [`Exercise::Outage`].
     pub outage: (u32, u32),
     /// Disks that come during the exercise [`Exercise::Hostile`], files of [`Exercise::Endure`], saves of
-    /// [`Exercise::Suspend`].
+    /// [`Exercise::Suspend`], seconds of [`Exercise::Hours`].
     pub rounds: u32,
+    /// Seed of [`Exercise::Hours`].
+    pub seed: u64,
     /// The service of the miniport that writes a crash dump, in place of the first disk's.
     pub dump_driver: Option<String>,
     /// Milliseconds from the loader's first word to the first driver.
@@ -105,6 +107,7 @@ impl Options {
             Word::Exercise(exercise) => self.exercise = Some(exercise),
             Word::Outage { disk, seconds } => self.outage = (disk, seconds),
             Word::Rounds(count) => self.rounds = count,
+            Word::Seed(seed) => self.seed = seed,
             Word::Late(service) => self.late.push(service.to_string()),
             Word::DumpDriver(service) => self.dump_driver = Some(service.to_string()),
             Word::Pause(milliseconds) => self.pause = milliseconds,

@@ -6,7 +6,7 @@ use alloc::vec;
 
 use protocol::{Checksum, Ready};
 
-use super::{ask, wait_until};
+use super::{ask, ask_in, wait_until};
 use crate::storage::cdb;
 use crate::{cdrom, report};
 
@@ -41,6 +41,19 @@ pub(super) fn run() {
     ask(Ready::Insert);
     report!("cd what=given {} {}", wait_for(NEW_MEDIA), sent(&READY));
     report!("cd what=content-again {}", content());
+}
+
+/// Ejects the medium, has dom0 take it out and put it in again, and reads it.
+pub(super) fn exchange(cycle: u32) {
+    // Its own removal is told before dom0's.
+    let (ejected, told) = (sent(&EJECT), event());
+    ask_in(cycle, Ready::Eject);
+    let taken = wait_for(MEDIA_REMOVAL);
+    ask_in(cycle, Ready::Insert);
+    let given = wait_for(NEW_MEDIA);
+    // The medium's unit attention.
+    let attention = sent(&READY);
+    report!("cd what=exchanged cycle={cycle} {ejected} {told} {taken} {given} {attention} {}", content());
 }
 
 const READY: [u8; 6] = [0; 6];

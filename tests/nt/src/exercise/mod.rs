@@ -11,9 +11,11 @@ mod functions;
 mod hibernate;
 mod hostile;
 mod hotplug;
+mod hours;
 mod kinds;
 mod load;
 mod outage;
+mod random;
 mod reader;
 mod refused;
 mod resize;
@@ -22,6 +24,7 @@ mod sleep;
 mod suspend;
 mod traffic;
 mod usage;
+mod verified;
 
 use protocol::{Exercise, Ready};
 
@@ -55,6 +58,7 @@ pub(crate) fn run(exercise: Exercise) {
         Exercise::HibernateUnserved => hibernate::unserved(),
         Exercise::Hostile => hostile::run(),
         Exercise::Hotplug => hotplug::run(),
+        Exercise::Hours => hours::run(),
         Exercise::Kinds => kinds::run(),
         Exercise::Outage => outage::run(),
         Exercise::Reader => reader::run(),
@@ -71,6 +75,12 @@ pub(crate) fn run(exercise: Exercise) {
 /// Asks dom0 for something.
 pub(crate) fn ask(what: Ready) {
     report!("ready for={what}");
+}
+
+/// Asks dom0 for something in a cycle, or for the time of this number.
+fn ask_in(cycle: u32, what: Ready) {
+    // The time ends the number, so that 1 is not found in 12.
+    report!("ready for={what} cycle={cycle} us={}", ke::clock::interrupt_time() / 10);
 }
 
 /// Waits until `seen`; the system stops if that takes too long, and says for what it waited.

@@ -37,6 +37,7 @@ mod unit;
 
 use alloc::string::String;
 
+pub(crate) use grants::granted;
 pub(crate) use request::report_counts;
 
 use crate::ldr::Export;
