@@ -31,6 +31,7 @@ const SLEEP_SCRIPT: &str = include_str!("../dom0/sleep.sh");
 const VBDS_SCRIPT: &str = include_str!("../dom0/vbds.sh");
 const NEIGHBOUR_SCRIPT: &str = include_str!("../dom0/neighbour.sh");
 const FEATURES_SCRIPT: &str = include_str!("../dom0/features.sh");
+const DETACH_SCRIPT: &str = include_str!("../dom0/detach.sh");
 
 const POLL: Duration = Duration::from_millis(20);
 /// dom0's first answer after the snapshot is loaded.
@@ -236,6 +237,7 @@ fn write_job(files: &RigFiles, job: &Job, leg: Leg<'_>, path: &Path) -> Result<(
         ("vbds.sh".to_owned(), VBDS_SCRIPT.to_owned()),
         ("neighbour.sh".to_owned(), NEIGHBOUR_SCRIPT.to_owned()),
         ("features.sh".to_owned(), FEATURES_SCRIPT.to_owned()),
+        ("detach.sh".to_owned(), DETACH_SCRIPT.to_owned()),
     ];
     for (index, (disk, target)) in job.disks.iter().zip(&targets).enumerate().filter(|(_, d)| !d.0.at_start) {
         let attach = format!("xl block-attach $DOMID {}\n", specification(disk, target));
