@@ -212,12 +212,7 @@ fn boot_in(
         add_raw(&mut job, folder, n, *raw)?;
     }
     if scenario.cdrom {
-        let image = folder.path("cdrom.iso");
-        fs::write(&image, cdrom()).with_context(|| format!("cannot write {}", image.display()))?;
-        // A regular file, as `xl cd-insert` wants it.
-        let device = format!("/dev/guest-disk{}", job.disks.len());
-        prepare(&mut job, &format!("cp {device} disc.iso\nln -sf $PWD/disc.iso {device}"));
-        job.disks.push(Disk::cdrom(image, "hdc"));
+        add_cdrom(&mut job, folder)?;
     }
     job.config.extend(emulated_only(scenario.disks, scenario.first_place));
     if scenario.start != Start::Multiboot {
@@ -285,6 +280,20 @@ pub const RAW_DETACHED: usize = 2;
 /// Adds lines to what dom0 does before the guest is created.
 fn prepare(job: &mut Job, script: &str) {
     *job.before.get_or_insert_default() += &format!("set -e\n{script}\n");
+}
+
+/// Adds a CD-ROM drive with a medium, hdc.
+///
+/// # Errors
+/// The medium cannot be written.
+pub(crate) fn add_cdrom(job: &mut Job, folder: &Folder) -> Result<()> {
+    let image = folder.path("cdrom.iso");
+    fs::write(&image, cdrom()).with_context(|| format!("cannot write {}", image.display()))?;
+    // A regular file, as `xl cd-insert` wants it.
+    let device = format!("/dev/guest-disk{}", job.disks.len());
+    prepare(job, &format!("cp {device} disc.iso\nln -sf $PWD/disc.iso {device}"));
+    job.disks.push(Disk::cdrom(image, "hdc"));
+    Ok(())
 }
 
 /// Returns the Name of a raw disk's image.

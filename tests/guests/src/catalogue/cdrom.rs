@@ -8,21 +8,20 @@ use crate::{
     scenario::{Expect, PV, PV_BOOT, Runs, Scenario, When},
 };
 
+/// dom0's command that waits until the guest's own eject is told, and takes the medium out.
+pub(crate) const TAKE_MEDIUM: &str = "for i in $(seq 200); do \
+     [ \"$(xenstore-read /local/domain/$DOMID/device/vbd/5632/ejected)\" = 1 ] && \
+     exec xl cd-eject $DOMID hdc; sleep 0.1; done; exit 1";
+/// dom0's command that puts the medium in, where it is that of the job's second disk.
+pub(crate) const GIVE_MEDIUM: &str = "xl cd-insert $DOMID hdc /dev/guest-disk1";
+
 /// The guests, in the order of the table in docs/testing.md.
 pub(super) const BOOTS: &[Scenario] = &[Scenario {
     name: "cdrom-pv",
     title: "the emulated CD-ROM drive is hidden with its controller; its vbd is read, ejected and loaded",
     cdrom: true,
     exercise: Some(Exercise::Cdrom),
-    dom0: &[
-        (
-            When::Ready(Ready::Eject),
-            "for i in $(seq 200); do \
-                 [ \"$(xenstore-read /local/domain/$DOMID/device/vbd/5632/ejected)\" = 1 ] && \
-                 exec xl cd-eject $DOMID hdc; sleep 0.1; done; exit 1",
-        ),
-        (When::Ready(Ready::Insert), "xl cd-insert $DOMID hdc /dev/guest-disk1"),
-    ],
+    dom0: &[(When::Ready(Ready::Eject), TAKE_MEDIUM), (When::Ready(Ready::Insert), GIVE_MEDIUM)],
     expect: Expect { pv_cdroms: 1, ..PV },
     checks: &[ANSWERS],
     runs: Runs::InTurn,

@@ -16,7 +16,7 @@ mod registry;
 
 mod absence;
 mod backings;
-mod cdrom;
+pub(crate) mod cdrom;
 mod decisions;
 pub mod demo;
 mod disks;
