@@ -1,10 +1,12 @@
-//! One machine through many boots, most of which lose their power, and through many saves: `cargo xtask endurance`.
+//! One machine through many boots, most of which lose their power, through many saves, and guests that are in use for hours
+//! while disks come and go: `cargo xtask endurance`.
 //!
 //! The boots are on one volume, from either entry, as a seed draws them (`plan`). A stretch of them shares a start of Xen.
 //! The disk has a cache in dom0 (`tests/rig/dom0/cache.sh`): where the power goes, of the pages that nobody has flushed
 //! none, some or all reach the disk. Each boot reads what the earlier ones have flushed (`judge`). The registry goes on from
 //! one stretch to the next, as its last boot, which ends in order, has left it.
 
+mod hours;
 mod judge;
 mod page;
 mod plan;
@@ -53,18 +55,27 @@ pub struct Options {
     /// Boots, most of which lose their power
     #[arg(long, default_value_t = 40)]
     pub boots: u32,
-    /// Machines that share the boots and run at once, each with a disk of its own
+    /// Machines that share the boots and the guest-hours and run at once, each with disks of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub machines: u32,
     /// Saves and restores of one guest under load, after the boots
     #[arg(long, default_value_t = 0)]
     pub saves: u32,
-    /// Seed of the first stretch of ten boots; each further one has the next number
+    /// Guest-hours of I/O while disks come and go, in sum over the machines, after boots and saves; fractions are allowed
+    #[arg(long, default_value = "0", value_parser = hours_of)]
+    pub hours: Duration,
+    /// Seed of the first stretch, of ten boots or of twenty minutes; each further one has the next number
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 
-/// Runs boots and saves, and writes `docs/results/endurance.md`.
+/// Reads a number of hours, to a second.
+fn hours_of(text: &str) -> Result<Duration, String> {
+    let hours: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    Duration::try_from_secs_f64((hours * 3600.0).round()).map_err(|error| error.to_string())
+}
+
+/// Runs boots, saves and hours, and writes `docs/results/endurance.md`.
 ///
 /// # Errors
 /// The rig failed twice in a row, or something was not as it must be; the page is written all the same.
@@ -80,7 +91,7 @@ pub fn run(options: Options) -> Result<()> {
             println!("{}", seen.progress(options.boots, begun.elapsed()));
             let text = page::boots(seen, options.machines, options.seed, begun.elapsed());
             page::write(&layout, &text, page::BOOTS)?;
-            runs.write(&layout, Counts::of(Some(&seen.tally), None))
+            runs.write(&layout, Counts::of_boots(&seen.tally))
         })?;
         wrong.append(&mut seen.tally.wrong);
     }
@@ -89,8 +100,21 @@ pub fn run(options: Options) -> Result<()> {
         let runs = page::Runs::before(&layout, &sources, options.seed);
         let mut saved = saves::run(&layout, &rig, options.saves)?;
         page::write(&layout, &page::saves(&saved, begun.elapsed()), page::SAVES)?;
-        runs.write(&layout, Counts::of(None, Some(&saved)))?;
+        runs.write(&layout, Counts::of_saves(&saved))?;
         wrong.append(&mut saved.wrong);
+    }
+    if !options.hours.is_zero() {
+        let begun = Instant::now();
+        let runs = page::Runs::before(&layout, &sources, options.seed);
+        let stretches = (options.seed, options.hours);
+        let mut seen = hours::run(&layout, &rig, stretches, options.machines, &mut |seen| {
+            let (came, wrong) = (seen.came(), seen.wrong.len());
+            println!("{:.2} guest-hours, {came} disks came, {wrong} wrong", seen.guest_hours());
+            let text = page::hours(seen, options.machines, options.seed, begun.elapsed());
+            page::write(&layout, &text, page::HOURS)?;
+            runs.write(&layout, Counts::of_hours(seen))
+        })?;
+        wrong.append(&mut seen.wrong);
     }
     ensure!(wrong.is_empty(), "{} things are not as they must be:\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
@@ -402,6 +426,15 @@ mod tests {
         let (first, last) =
             (Free { mib: 612, domains: 1, grants: 0 }, Free { mib: 604, domains: 2, grants: 40 });
         assert_eq!(Free::all(output), [first, last]);
+    }
+
+    #[test]
+    fn hours_are_read_to_a_second() {
+        assert_eq!(hours_of("0.3333"), Ok(Duration::from_secs(1200)));
+        assert_eq!(hours_of("24"), Ok(Duration::from_secs(86_400)));
+        for text in ["-1", "nan", "inf", "", "1h"] {
+            assert!(hours_of(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! `docs/results/endurance.md`: a chapter of the boots and one of the saves, each of the last run that had some, and one
-//! that has a row for each run.
+//! `docs/results/endurance.md`: a chapter of the boots, one of the saves and one of the hours, each of the last run that had
+//! some, and one that has a row for each run.
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use anyhow::{Context, Result};
 
-use super::{Seen, judge::Tally, page_path, saves::Saved};
+use super::{Seen, hours::Hours, judge::Tally, page_path, saves::Saved};
 use crate::layout::Layout;
 
 const HEAD: &str = "# Endurance\n\n\
@@ -15,6 +15,8 @@ const HEAD: &str = "# Endurance\n\n\
 pub(super) const BOOTS: &str = "## Boots and power cuts";
 /// The chapter of the saves.
 pub(super) const SAVES: &str = "## Saves and restores";
+/// The chapter of the hours.
+pub(super) const HOURS: &str = "## Hours of I/O with hot-plug";
 /// The chapter of all runs.
 const RUNS: &str = "## All runs";
 
@@ -23,26 +25,60 @@ const RUNS: &str = "## All runs";
 pub(super) struct Counts([u64; Self::NAMES.len()]);
 
 impl Counts {
-    const NAMES: [&str; 7] =
-        ["boots", "power cuts", "saves", "files flushed", "files lost", "second mounts", "wrong"];
+    const NAMES: [&str; 9] = [
+        "boots",
+        "power cuts",
+        "saves",
+        "files flushed",
+        "files lost",
+        "second mounts",
+        "wrong",
+        "guest-minutes",
+        "disks attached",
+    ];
 
-    /// Returns the counts of a machine's boots and of a guest's saves.
-    pub(super) fn of(tally: Option<&Tally>, saved: Option<&Saved>) -> Self {
-        let boots = tally.map_or([0; 5], |tally| {
-            let cut: u32 = tally.cut.iter().sum();
-            [tally.boots().into(), cut.into(), tally.flushed, tally.lost, tally.second_mounts]
-        });
-        let [boots, cuts, flushed, lost, second_mounts] = boots;
-        let wrong = tally.map_or(0, |tally| tally.wrong.len()) + saved.map_or(0, |saved| saved.wrong.len());
-        let (saves, written) = saved.map_or((0, 0), |saved| (saved.resumed.into(), saved.written));
-        Self([boots, cuts, saves, flushed + written, lost, second_mounts, wrong as u64])
+    /// Returns the counts of machines' boots.
+    pub(super) fn of_boots(tally: &Tally) -> Self {
+        let cut: u32 = tally.cut.iter().sum();
+        let (boots, wrong) = (tally.boots().into(), tally.wrong.len() as u64);
+        Self([boots, cut.into(), 0, tally.flushed, tally.lost, tally.second_mounts, wrong, 0, 0])
     }
 
-    /// Reads a row of the chapter.
+    /// Returns the counts of a guest's saves.
+    pub(super) fn of_saves(saved: &Saved) -> Self {
+        Self([0, 0, saved.resumed.into(), saved.written, 0, 0, saved.wrong.len() as u64, 0, 0])
+    }
+
+    /// Returns the counts of guests that were in use for hours. Minutes that are not over do not count.
+    pub(super) fn of_hours(hours: &Hours) -> Self {
+        let (wrong, minutes) = (hours.wrong.len() as u64, hours.time.as_secs() / 60);
+        Self([0, 0, 0, hours.files, 0, 0, wrong, minutes, hours.came().into()])
+    }
+}
+
+/// A row of the chapter of all runs.
+struct Row {
+    sources: String,
+    seed: String,
+    counts: Counts,
+}
+
+impl Row {
+    /// Reads a row. Columns that came later are 0 in an older one.
     fn read(line: &str) -> Option<Self> {
-        let cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").skip(2);
-        let numbers: Vec<u64> = cells.map_while(|cell| cell.parse().ok()).collect();
-        numbers.try_into().ok().map(Self)
+        let mut cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
+        let (sources, seed) = (cells.next()?.to_owned(), cells.next()?.to_owned());
+        seed.parse::<u64>().ok()?;
+        let mut counts = Counts::default();
+        for (at, cell) in cells.enumerate() {
+            *counts.0.get_mut(at)? = cell.parse().ok()?;
+        }
+        Some(Self { sources, seed, counts })
+    }
+
+    fn line(&self) -> String {
+        let cells = self.counts.0.map(|count| count.to_string()).join(" | ");
+        format!("| {} | {} | {cells} |", self.sources, self.seed)
     }
 }
 
@@ -74,26 +110,25 @@ impl<'a> Runs<'a> {
 fn runs(page: &str, sources: &str, seed: u64, counts: Counts) -> String {
     let own =
         page.split_once(RUNS).map_or("", |(_, rest)| rest.split_once("\n## ").map_or(rest, |(own, _)| own));
-    let mut rows: Vec<String> =
-        own.lines().filter(|line| Counts::read(line).is_some()).map(str::to_owned).collect();
-    let cells = counts.0.map(|count| count.to_string()).join(" | ");
-    rows.push(format!("| {sources} | {seed} | {cells} |"));
+    let mut rows: Vec<Row> = own.lines().filter_map(Row::read).collect();
+    rows.push(Row { sources: sources.to_owned(), seed: seed.to_string(), counts });
     let mut sum = Counts::default();
-    for row in rows.iter().filter_map(|row| Counts::read(row)) {
-        sum.0.iter_mut().zip(row.0).for_each(|(sum, count)| *sum += count);
+    for row in &rows {
+        sum.0.iter_mut().zip(row.counts.0).for_each(|(sum, count)| *sum += count);
     }
     let together: Vec<String> =
         sum.0.iter().zip(Counts::NAMES).map(|(count, name)| format!("{count} {name}")).collect();
+    let lines: Vec<String> = rows.iter().map(Row::line).collect();
     format!(
         "{RUNS}\n\nTogether: {}.\n\n| sources | seed | {} |\n|{}\n{}\n",
         together.join(", "),
         Counts::NAMES.join(" | "),
         "---|".repeat(Counts::NAMES.len() + 2),
-        rows.join("\n")
+        lines.join("\n")
     )
 }
 
-/// Writes a chapter; the other one stays as it is.
+/// Writes a chapter; the others stay as they are.
 ///
 /// # Errors
 /// The page cannot be written.
@@ -114,7 +149,8 @@ fn replaced(page: &str, text: &str, chapter: &str) -> String {
             Some(format!("{wanted}\n\n{}\n", rest.trim()))
         }
     };
-    let chapters = [BOOTS, SAVES, RUNS].into_iter().filter_map(of).map(|chapter| format!("\n{chapter}"));
+    let chapters =
+        [BOOTS, SAVES, HOURS, RUNS].into_iter().filter_map(of).map(|chapter| format!("\n{chapter}"));
     HEAD.to_owned() + &chapters.collect::<String>()
 }
 
@@ -185,6 +221,41 @@ pub(super) fn saves(saved: &Saved, time: Duration) -> String {
     chapter(SAVES, &title, &rows, &saved.wrong)
 }
 
+/// Returns the chapter of the hours.
+pub(super) fn hours(hours: &Hours, machines: u32, seed: u64, time: Duration) -> String {
+    let [blkback, qdisk] = hours.attached;
+    let growth = hours.growth;
+    let rows = [
+        ("disks that were attached and used", format!("{blkback} of blkback's, {qdisk} of qdisk's")),
+        ("disks that left in order", hours.detached.to_string()),
+        ("– detaches that the toolstack had to ask for again", hours.again.to_string()),
+        ("disks that were taken by force, in use", hours.taken.to_string()),
+        ("– requests that failed with them", hours.failed.to_string()),
+        ("media taken out of the CD-ROM drive and put in again", hours.exchanged.to_string()),
+        ("reads that were compared with what was written", hours.reads.to_string()),
+        ("writes", hours.writes.to_string()),
+        ("flushes", hours.flushes.to_string()),
+        ("files that were written and flushed", hours.files.to_string()),
+        ("**reads that brought other data**", format!("**{}**", hours.differing)),
+        (
+            "the drivers' memory at the end, more than a few minutes in, at most",
+            format!("{} blocks, {} bytes", growth.blocks, growth.bytes),
+        ),
+        ("– grants that the drivers have made", growth.granted.to_string()),
+        ("– grants that somebody uses, as Xen counts", growth.used.to_string()),
+        ("– memory that Xen has given away", format!("{} MiB", growth.mib)),
+        ("– nodes of xenstore that are not the guest's", growth.nodes.to_string()),
+        ("lives that came to an end, and that the rig failed", format!("{}, {}", hours.lives, hours.lost)),
+    ];
+    let title = format!(
+        "{:.1} guest-hours of {}, `--seed {seed}`, in {} minutes.",
+        hours.guest_hours(),
+        if machines == 1 { "one machine".to_owned() } else { format!("{machines} machines") },
+        time.as_secs().div_ceil(60)
+    );
+    chapter(HOURS, &title, &rows.map(|(what, value)| (what.to_owned(), value)), &hours.wrong)
+}
+
 fn chapter(name: &str, title: &str, rows: &[(String, String)], wrong: &[String]) -> String {
     let mut text = format!("{name}\n\n{title}\n\n| | |\n|---|---|\n");
     text.extend(rows.iter().map(|(what, value)| format!("| {what} | {value} |\n")));
@@ -212,10 +283,10 @@ mod tests {
             page.contains("| boots | 40 |") && page.ends_with("Not as it must be:\n\n- dom0: no\n"),
             "{page}"
         );
-        let counts = |boots| Counts([boots, 7, 0, 100, 0, 0, 1]);
+        let counts = |boots| Counts([boots, 7, 0, 100, 0, 0, 1, 30, 4]);
         let once = replaced(&page, &runs(&page, "abc", 1, counts(10)), RUNS);
         assert!(
-            once.starts_with(&page) && once.contains("| abc | 1 | 10 | 7 | 0 | 100 | 0 | 0 | 1 |\n"),
+            once.starts_with(&page) && once.contains("| abc | 1 | 10 | 7 | 0 | 100 | 0 | 0 | 1 | 30 | 4 |\n"),
             "{once}"
         );
         let twice = replaced(&once, &runs(&once, "abd-dirty", 2, counts(30)), RUNS);
@@ -224,7 +295,44 @@ mod tests {
             "{twice}"
         );
         assert!(twice.contains("Together: 40 boots, 14 power cuts, 0 saves, 200 files flushed"), "{twice}");
+        assert!(twice.contains("2 wrong, 60 guest-minutes, 8 disks attached.\n"), "{twice}");
         let again = replaced(&page, &boots("41"), BOOTS);
         assert_eq!(again, page.replace("| 40 |", "| 41 |"));
+    }
+
+    #[test]
+    fn a_row_from_before_the_hours_counts() {
+        let page = format!(
+            "{RUNS}\n\n| sources | seed |\n|---|---|\n| abc | 20 | 20 | 16 | 0 | 231 | 0 | 0 | 2 |\n"
+        );
+        let text = runs(&page, "abd", 22, Counts([0, 0, 0, 12, 0, 0, 0, 1440, 900]));
+        assert!(text.contains("| abc | 20 | 20 | 16 | 0 | 231 | 0 | 0 | 2 | 0 | 0 |\n"), "{text}");
+        assert!(text.contains("| abd | 22 | 0 | 0 | 0 | 12 | 0 | 0 | 0 | 1440 | 900 |\n"), "{text}");
+        assert!(text.contains("Together: 20 boots, 16 power cuts, 0 saves, 243 files flushed"), "{text}");
+    }
+
+    #[test]
+    fn the_hours_have_a_chapter_of_what_the_guests_did() {
+        let seen = Hours {
+            time: Duration::from_secs(4500),
+            attached: [3, 4],
+            differing: 1,
+            wrong: vec!["seed 3: wrong data: sector=70".to_owned()],
+            ..Hours::default()
+        };
+        let text = hours(&seen, 2, 3, Duration::from_secs(2410));
+        assert!(text.starts_with(
+            "## Hours of I/O with hot-plug\n\n1.2 guest-hours of 2 machines, `--seed 3`, in 41 minutes."
+        ));
+        assert!(
+            text.contains("| disks that were attached and used | 3 of blkback's, 4 of qdisk's |\n"),
+            "{text}"
+        );
+        assert!(text.contains("| **reads that brought other data** | **1** |\n"), "{text}");
+        assert!(text.ends_with("Not as it must be:\n\n- seed 3: wrong data: sector=70\n"), "{text}");
+        assert_eq!(Counts::of_hours(&seen), Counts([0, 0, 0, 0, 0, 0, 1, 75, 7]));
+        let page = replaced("", &text, HOURS);
+        let page = replaced(&page, &runs(&page, "abc", 3, Counts::of_hours(&seen)), RUNS);
+        assert!(page.contains(&text) && page.find(HOURS) < page.find(RUNS), "{page}");
     }
 }

@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// Blocks and bytes by which the drivers' memory may differ from one moment to another: requests are on their way.
-const POOL: (u64, u64) = (12, 1 << 16);
+pub(super) const POOL: (u64, u64) = (12, 1 << 16);
 /// Grants that the toolstack makes for xenstore and the console.
-const TOOLSTACK: u32 = 2;
+pub(super) const TOOLSTACK: u32 = 2;
 
 /// Observations of the guest.
 #[derive(Debug, Default)]
