@@ -85,11 +85,18 @@ fn ask_in(cycle: u32, what: Ready) {
 
 /// Waits until `seen`; the system stops if that takes too long, and says for what it waited.
 pub(crate) fn wait_until(what: &str, seen: impl Fn() -> bool) {
-    for _ in 0..PATIENCE / LOOK {
+    if !is_seen(PATIENCE, seen) {
+        ke::panicked(format_args!("{what} did not come to be in {} s", PATIENCE / 1000));
+    }
+}
+
+/// Returns true once something is seen, and false if it is not within a time in milliseconds. PASSIVE_LEVEL.
+fn is_seen(within: u64, seen: impl Fn() -> bool) -> bool {
+    for _ in 0..within / LOOK {
         if seen() {
-            return;
+            return true;
         }
         ke::delay(LOOK);
     }
-    ke::panicked(format_args!("{what} did not come to be in {} s", PATIENCE / 1000));
+    false
 }
