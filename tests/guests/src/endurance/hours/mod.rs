@@ -157,7 +157,8 @@ fn job_of(layout: &Layout, folder: &Folder, life: &Life, images: &[PathBuf; 3]) 
     job.vcpus = life.vcpus;
     job.timeout = Duration::from_secs(life.seconds.into()) * 5 / 4 + MORE;
     job.marks = life.marks();
-    job.after = Some(TELL.to_owned());
+    // The backends serve the disks of a guest that has powered off until it is destroyed.
+    job.after = Some(format!("xl destroy guest && {TELL}"));
     Ok(job)
 }
 

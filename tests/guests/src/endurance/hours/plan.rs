@@ -134,10 +134,16 @@ impl Life {
             Step::Detach(cycle) => (asked(Ready::Detach, cycle), detach(cycle, "")),
             Step::Force(cycle) => (asked(Ready::Force, cycle), detach(cycle, " --force")),
             Step::Eject(cycle) => (asked(Ready::Eject, cycle), TAKE_MEDIUM.to_owned()),
-            Step::Insert(cycle) => (asked(Ready::Insert, cycle), GIVE_MEDIUM.to_owned()),
+            Step::Insert(cycle) => (asked(Ready::Insert, cycle), give_medium()),
         };
         Mark { when, run }
     }
+}
+
+/// Returns dom0's command that puts the medium in. The toolstack gives up where the device model does not answer within ten
+/// seconds, as it may not under load, and is asked again.
+fn give_medium() -> String {
+    format!("for n in $(seq 9); do {GIVE_MEDIUM} && exit 0; echo again; done; exit 1")
 }
 
 /// Returns dom0's command that tells what Xen has left, and how many nodes xenstore has that are not the guest's.

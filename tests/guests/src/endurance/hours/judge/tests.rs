@@ -22,7 +22,7 @@ impl Told {
                 .to_owned(),
             done: Vec::new(),
             end: End::PoweredOff,
-            after: "@free 900 domains 2 grants 2\n".to_owned(),
+            after: "@free 1000 domains 1 grants 0\n".to_owned(),
             images: [image(2, 0x100), image(3, 0x104), image(4, 0x105)],
         };
         told.arrives(0);
@@ -231,7 +231,7 @@ fn wrong_words_of_dom0_and_wrong_images_are_noticed() {
         told.of(Step::Look(2)).2 = text.to_owned();
     }
     type Spoil = fn(&mut Told);
-    let cases: [(&str, Spoil); 13] = [
+    let cases: [(&str, Spoil); 14] = [
         ("dom0: Attach(2): ", |told| told.of(Step::Attach(2)).1 = 1),
         ("dom0: Detach(1): vbd-1-51728", |told| {
             (told.of(Step::Detach(1)).1, told.of(Step::Detach(1)).2) = (1, "vbd-1-51728".to_owned());
@@ -243,7 +243,8 @@ fn wrong_words_of_dom0_and_wrong_images_are_noticed() {
         ("nodes: 4", |told| look(told, "@free 900 domains 2 grants 8\n@nodes 314\n")),
         ("domains: (2, 3)", |told| look(told, "@free 900 domains 3 grants 8\n@nodes 310\n")),
         ("not known what was in use", |told| look(told, "")),
-        ("grants are left", |told| told.after = "@free 900 domains 2 grants 3\n".to_owned()),
+        ("is left of the guest", |told| told.after = "@free 1000 domains 1 grants 1\n".to_owned()),
+        ("is left of the guest", |told| told.after = "@free 900 domains 2 grants 0\n".to_owned()),
         ("TimedOut", |told| told.end = End::TimedOut),
         ("image 1 is destroyed", |told| told.images[1].volume.verdict = Verdict::Destroyed),
         ("image 2 has generation 5", |told| told.images[2].volume.generation = 5),
