@@ -17,6 +17,11 @@ struct Block {
     records: Vec<u32>,
 }
 
+/// Returns the pages of so many segments.
+fn pages(chain: &Chain, segments: usize) -> &[u16] {
+    &chain[..segments.div_ceil(SEGMENTS_PER_PAGE)]
+}
+
 /// The pages, each granted as long as the ring is: what stands in them is grant references and sector
 /// numbers.
 #[derive(Debug)]
@@ -80,9 +85,8 @@ impl Blocks {
         }
     }
 
-    /// Takes the pages for a request of so many segments, and answers how many; none where they are not all free.
-    /// *Dispatch*.
-    pub(super) fn take(&mut self, chain: &mut Chain, segments: usize) -> Option<u8> {
+    /// Takes the pages for a request of so many segments; none where they are not all free. *Dispatch*.
+    pub(super) fn take(&mut self, chain: &mut Chain, segments: usize) -> Option<()> {
         let count = segments.div_ceil(SEGMENTS_PER_PAGE);
         if count > MAX_INDIRECT_PAGES || count > self.free.len() {
             return None;
@@ -90,13 +94,31 @@ impl Blocks {
         for place in &mut chain[..count] {
             *place = self.free.pop()?;
         }
-        Some(count as u8)
+        Some(())
     }
 
-    /// Gives them back. *Dispatch*.
-    pub(super) fn give(&mut self, pages: &[u16]) {
+    /// Gives back the pages of so many segments. *Dispatch*.
+    pub(super) fn give(&mut self, chain: &Chain, segments: usize) {
         // Never more than there are blocks: no allocation.
-        self.free.extend(pages);
+        self.free.extend(pages(chain, segments));
+    }
+
+    /// Ends the grants of a request's first segments, as many as were made. Answers one of those that the backend has
+    /// mapped, if there is one. *Dispatch*.
+    #[inline(never)]
+    pub(super) fn end_all(
+        &self,
+        hal: &impl Hal,
+        grants: &mut grant::Cache,
+        chain: &Chain,
+        made: usize,
+    ) -> Option<GrantRef> {
+        let mut held = None;
+        for (page, from) in chain.iter().zip((0..made).step_by(SEGMENTS_PER_PAGE)) {
+            let records = &self.blocks[usize::from(*page)].records;
+            held = grants.end_all(hal, &records[..(made - from).min(SEGMENTS_PER_PAGE)]).or(held);
+        }
+        held
     }
 
     /// Returns a page of a chain by its place: its memory, and the private records of its segments.
@@ -106,18 +128,10 @@ impl Blocks {
         (block.page.memory(), &mut block.records)
     }
 
-    /// Returns the private records of so many segments, page by page of their chain.
-    #[inline]
-    pub(super) fn records(&self, chain: &[u16], segments: usize) -> impl Iterator<Item = &[u32]> {
-        chain.iter().zip((0..segments).step_by(SEGMENTS_PER_PAGE)).map(move |(page, from)| {
-            &self.blocks[usize::from(*page)].records[..(segments - from).min(SEGMENTS_PER_PAGE)]
-        })
-    }
-
-    /// Returns the pages' grants, as an indirect request names them.
-    pub(super) fn grants(&self, pages: &[u16]) -> [u32; MAX_INDIRECT_PAGES] {
+    /// Returns the grants of the pages of so many segments, as an indirect request names them.
+    pub(super) fn grants(&self, chain: &Chain, segments: usize) -> [u32; MAX_INDIRECT_PAGES] {
         let mut grants = [0; MAX_INDIRECT_PAGES];
-        for (grant, block) in grants.iter_mut().zip(pages) {
+        for (grant, block) in grants.iter_mut().zip(pages(chain, segments)) {
             *grant = self.blocks[usize::from(*block)].grant.0;
         }
         grants

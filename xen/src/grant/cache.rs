@@ -1,5 +1,6 @@
 //! References of one user's own.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Access, Editor, Entries, Error, GrantRef, Terms};
@@ -20,8 +21,8 @@ const MOST_IDLE: usize = BATCH / 2;
 #[derive(Debug)]
 pub struct Cache {
     entries: Entries,
-    /// The free references, the next ones last, and behind them places up to [`MOST`].
-    places: Vec<GrantRef>,
+    /// The free references, the next ones last, and behind them places for more.
+    places: Box<[GrantRef; MOST]>,
     free: usize,
 }
 
@@ -34,6 +35,8 @@ impl Cache {
         let mut places = Vec::new();
         places.try_reserve_exact(MOST).ok()?;
         places.resize(MOST, GrantRef(0));
+        // With room for no more: nothing is allocated.
+        let places = places.into_boxed_slice().try_into().ok()?;
         Some(Self { entries: hal.grant_entries()?, places, free: 0 })
     }
 

@@ -10,6 +10,7 @@
 pub mod handshake;
 
 use alloc::vec::Vec;
+use core::iter;
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -25,8 +26,11 @@ const HEADER_WORDS: usize = size_of::<Header>() / WORD;
 /// words back.
 #[derive(Debug)]
 pub struct Front<const REQUEST: usize, const RESPONSE: usize> {
-    pages: Vec<SharedPage>,
-    slots: u32,
+    /// The page with the header, and the others.
+    first: SharedPage,
+    others: Vec<SharedPage>,
+    /// One less than the number of slots, which is a power of two.
+    mask: u32,
     /// Requests written, not all of them published.
     produced: u32,
     /// Requests published.
@@ -41,6 +45,7 @@ pub struct Front<const REQUEST: usize, const RESPONSE: usize> {
 #[derive(Debug)]
 pub struct Blank<'a, const REQUEST: usize, const RESPONSE: usize> {
     front: &'a mut Front<REQUEST, RESPONSE>,
+    /// The place's page, and the word in it at which the place begins.
     page: usize,
     within: usize,
 }
@@ -68,31 +73,28 @@ impl<const REQUEST: usize, const RESPONSE: usize> Front<REQUEST, RESPONSE> {
             && PAGE_WORDS.is_multiple_of(RESPONSE)
     );
 
-    /// Returns an empty ring in `pages` (at least one), all of which are cleared: nothing of the guest's is
-    /// left in them.
-    pub fn new(pages: Vec<SharedPage>) -> Self {
+    /// Returns an empty ring in these pages, all of which are cleared: nothing of the guest's is left in them.
+    pub fn new(first: SharedPage, others: Vec<SharedPage>) -> Self {
         let () = Self::RESPONSE_FITS;
-        for page in &pages {
+        for page in iter::once(&first).chain(&others) {
             page.memory().zero();
         }
-        if let Some(first) = pages.first() {
-            first.memory().write(0, &Header { req_event: 1, rsp_event: 1, ..Header::default() });
-        }
-        let slots = slots(pages.len(), REQUEST);
+        first.memory().write(0, &Header { req_event: 1, rsp_event: 1, ..Header::default() });
+        let mask = slots(1 + others.len(), REQUEST) - 1;
         let spare = [const { AtomicU64::new(0) }; REQUEST];
-        Self { pages, slots, produced: 0, pushed: 0, consumed: 0, spare }
+        Self { first, others, mask, produced: 0, pushed: 0, consumed: 0, spare }
     }
 
     /// Slots of the ring.
     #[inline]
     pub fn slots(&self) -> u32 {
-        self.slots
+        self.mask + 1
     }
 
     /// Returns the number of requests that can be written now.
     #[inline]
     pub fn free(&self) -> u32 {
-        self.slots - self.produced.wrapping_sub(self.consumed)
+        self.slots() - self.produced.wrapping_sub(self.consumed)
     }
 
     /// Returns the number of requests published that have no response yet.
@@ -156,28 +158,24 @@ impl<const REQUEST: usize, const RESPONSE: usize> Front<REQUEST, RESPONSE> {
         index.wrapping_sub(self.pushed) >= self.produced.wrapping_sub(self.pushed)
     }
 
-    /// Returns the pages of the ring.
-    pub fn pages(&self) -> &[SharedPage] {
-        &self.pages
-    }
-
-    /// Gives the pages back. The ring must not be used any more: it panics.
-    pub fn take_pages(&mut self) -> Vec<SharedPage> {
-        core::mem::take(&mut self.pages)
+    /// Gives the pages back.
+    pub fn into_pages(self) -> impl Iterator<Item = SharedPage> {
+        iter::once(self.first).chain(self.others)
     }
 
     /// Returns the page and the word in it at which a slot begins. With a power of two of pages and the slots
     /// that fit, the last slot ends inside.
     #[inline]
     fn place(&self, index: u32) -> (usize, usize) {
-        let word = HEADER_WORDS + (index & (self.slots - 1)) as usize * REQUEST;
+        let word = HEADER_WORDS + (index & self.mask) as usize * REQUEST;
         (word / PAGE_WORDS, word % PAGE_WORDS)
     }
 
-    /// Copies the spare to the slot that begins at a word of a page and ends in the next.
+    /// Copies the spare to the place of the next request, which ends in another page than it begins in.
     #[cold]
     #[inline(never)]
-    fn copy_spare(&self, page: usize, within: usize) {
+    fn copy_spare(&self) {
+        let (page, within) = self.place(self.produced);
         let words = self.spare.each_ref().map(|word| word.load(Ordering::Relaxed));
         let (here, there) = words.split_at(PAGE_WORDS - within);
         self.page(page).words().write(within, here);
@@ -186,12 +184,15 @@ impl<const REQUEST: usize, const RESPONSE: usize> Front<REQUEST, RESPONSE> {
 
     #[inline]
     fn page(&self, number: usize) -> &SharedMemory {
-        self.pages[number].memory()
+        match number.checked_sub(1) {
+            None => self.first.memory(),
+            Some(other) => self.others[other].memory(),
+        }
     }
 
     #[inline]
     fn head(&self) -> Head<'_> {
-        Head(&self.pages[0])
+        Head(&self.first)
     }
 }
 
@@ -225,9 +226,9 @@ impl<const REQUEST: usize, const RESPONSE: usize> Blank<'_, REQUEST, RESPONSE> {
     /// Puts what was written there on the ring, of which the other end sees nothing before [`Front::push`].
     #[inline]
     pub fn put(self) {
-        let Self { front, page, within } = self;
+        let Self { front, within, .. } = self;
         if within + REQUEST > PAGE_WORDS {
-            front.copy_spare(page, within);
+            front.copy_spare();
         }
         front.produced = front.produced.wrapping_add(1);
     }
@@ -297,7 +298,7 @@ mod tests {
     fn ring(world: &World, at: u32) -> (Ring, crate::SharedMemory) {
         let page = world.hal().alloc_shared_page().unwrap();
         let memory = world.memory(page.frame()).unwrap();
-        let mut ring = Ring::new(vec![page]);
+        let mut ring = Ring::new(page, vec![]);
         (ring.produced, ring.pushed, ring.consumed) = (at, at, at);
         memory.write(
             0,
@@ -321,20 +322,21 @@ mod tests {
         let page = world.hal().alloc_shared_page().unwrap();
         let frame = page.frame();
         assert!(world.content(frame).iter().all(|byte| *byte != 0));
-        let mut ring = Ring::new(vec![page]);
+        let ring = Ring::new(page, vec![]);
         let expected = Header { req_event: 1, rsp_event: 1, ..Header::default() };
         assert_eq!(header(&world.memory(frame).unwrap()), expected);
         assert!(world.content(frame)[64..].iter().all(|byte| *byte == 0));
         assert_eq!((ring.slots(), ring.free()), (32, 32));
-        assert_eq!(ring.take_pages()[0].frame(), frame);
+        let pages: Vec<_> = ring.into_pages().map(|page| page.frame()).collect();
+        assert_eq!(pages, [frame]);
     }
 
     #[test]
     fn a_slot_in_two_pages_is_written_whole() {
         let world = World::new();
-        let pages: Vec<_> = (0..4).map(|_| world.hal().alloc_shared_page().unwrap()).collect();
+        let mut pages: Vec<_> = (0..4).map(|_| world.hal().alloc_shared_page().unwrap()).collect();
         let frames: Vec<_> = pages.iter().map(SharedPage::frame).collect();
-        let mut ring = Ring::new(pages);
+        let mut ring = Ring::new(pages.remove(0), pages);
         // The 73rd begins eight words before the third page.
         for slot in 0..128 {
             let blank = ring.blank().unwrap();
@@ -344,6 +346,7 @@ mod tests {
             assert_eq!(u64::from(blank.index()), slot);
             blank.put();
         }
+        assert!(frames.iter().copied().eq(ring.into_pages().map(|page| page.frame())));
         let bytes: Vec<u8> = frames.into_iter().flat_map(|frame| world.content(frame)).collect();
         let (words, _) = bytes[64..].as_chunks::<8>();
         for (number, word) in words[..128 * 14].iter().enumerate() {

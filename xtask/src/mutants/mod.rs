@@ -255,8 +255,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a copied write that is under way is sent to another backend",
         file: "xen/src/blkif/frontend/mod.rs",
-        from: "(_, true, 0) => used(&slot.row[..shadow.segments.into()]),",
-        to: "(_, true, 0) => false,",
+        from: "shadow.operation == Operation::Discard || shadow.is_copied() && used()",
+        to: "shadow.operation == Operation::Discard || !shadow.is_copied() && used()",
         caught_by: &[Integration("vbd", "io_path")],
     },
     Mutant {
@@ -731,7 +731,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a queue keeps the references of its busiest moment",
         file: "xen/src/blkif/frontend/mod.rs",
-        from: "self.grants.trim(&self.hal, self.in_flight == 0);",
+        from: "self.grants.trim(&self.hal, self.free.used == 0);",
         to: "",
         caught_by: &[Host("xen")],
     },
@@ -859,8 +859,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "an answer of a status that does not exist is a success",
         file: "xen/src/blkif/frontend/responses.rs",
-        from: "found => return Err(Fault::Status { found }),",
-        to: "_ => Ok(()),",
+        from: "if response.status != wire::RSP_OKAY {",
+        to: "if let wire::RSP_ERROR | wire::RSP_EOPNOTSUPP = response.status {",
         caught_by: &[Host("xen"), Guest("hostile-rings")],
     },
     Mutant {
@@ -880,7 +880,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "an operation that the backend refuses is asked for again",
         file: "xen/src/blkif/frontend/responses.rs",
-        from: "                self.unlearn(shadow.operation);\n",
+        from: "                self.unlearn(self.slots[number].request?.operation);\n",
         to: "",
         caught_by: &[Integration("vbd", "io_path")],
     },
@@ -1267,6 +1267,34 @@ const MUTANTS: &[Mutant] = &[
         file: "xen/src/grant/cache.rs",
         from: "self.places[self.free - count..self.free].rotate_left(made);",
         to: "let _ = count;",
+        caught_by: &[Host("xen")],
+    },
+    Mutant {
+        what: "pages of a copied request are lost but for the last",
+        file: "xen/src/blkif/pool.rs",
+        from: "last.next = core::mem::replace(&mut self.free, pages.first);",
+        to: "last.next = core::mem::replace(&mut self.free, pages.last);",
+        caught_by: &[Host("xen")],
+    },
+    Mutant {
+        what: "a page that takes another's place takes its own along",
+        file: "xen/src/blkif/pool.rs",
+        from: "                core::mem::swap(&mut page.next, &mut other.next);\n",
+        to: "",
+        caught_by: &[Host("xen")],
+    },
+    Mutant {
+        what: "a page that the backend keeps is freed",
+        file: "xen/src/blkif/pool.rs",
+        from: "if ended && !lost {",
+        to: "let _ = lost; if ended {",
+        caught_by: &[Host("xen")],
+    },
+    Mutant {
+        what: "the rest of a transfer that was cut is sent from the transfer's beginning",
+        file: "xen/src/blkif/transfer/mod.rs",
+        from: "left => Left::Rest(left, pages",
+        to: "left => Left::Pages(left, pages",
         caught_by: &[Host("xen")],
     },
     Mutant {

@@ -6,9 +6,10 @@ mod submit;
 pub(super) use submit::{Sectors, SegmentSource};
 
 use alloc::vec::Vec;
+use core::mem::ManuallyDrop;
 
 use super::indirect::{Blocks, Chain};
-use super::pool::Pool;
+use super::pool::{Pool, Run};
 use super::{Config, Disk, Error, Failure, Fault, FlushMethod, SECTORS_PER_PAGE, Vbd};
 use crate::ring::{self, Front};
 use crate::wire::blkif as wire;
@@ -112,21 +113,33 @@ pub struct Completion {
 }
 
 /// Private record of a request in flight.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Shadow {
     tag: usize,
-    /// For a copied request: where its data begins, and its length in bytes, which is 0 for others.
+    /// For a copied request: where its data begins, its length in bytes, which is 0 for others, and its pages.
     offset: usize,
     bytes: u32,
+    pages: Run,
     /// The request's index on the ring.
     index: u32,
-    /// Segments whose records are valid.
     segments: u16,
-    /// Pages of an indirect request's segments, and of their records: the slot's chain has as many.
-    pages: u8,
     operation: Operation,
     /// The operation that the response has to name.
     wire_operation: u8,
+}
+
+impl Shadow {
+    /// Returns true if the data goes through the frontend's own pages.
+    #[inline]
+    const fn is_copied(&self) -> bool {
+        self.bytes > 0
+    }
+
+    /// Returns true if the segments are in pages of their own, as more than a slot holds are.
+    #[inline]
+    const fn is_indirect(&self) -> bool {
+        self.segments as usize > wire::MAX_SEGMENTS
+    }
 }
 
 /// The private record of a place for a request.
@@ -135,11 +148,36 @@ struct Slot {
     request: Option<Shadow>,
     /// The next free slot, of one that is free.
     next: u16,
-    /// The private records of the request's segments, unless it is indirect: a grant each, or the number of a page of
-    /// the pool.
+    /// The grants of the request's segments, unless it is indirect or copied.
     row: [u32; wire::MAX_SEGMENTS],
     /// The pages of the request's segments, if it is indirect.
     chain: Chain,
+}
+
+/// The free slots, each of which has the number of the next.
+#[derive(Debug, Default)]
+struct FreeSlots {
+    /// The first one; as many as there are slots, where none is free.
+    first: u16,
+    /// Number of slots that are not free.
+    used: usize,
+}
+
+impl FreeSlots {
+    /// Takes the first one out.
+    #[inline]
+    fn take(&mut self, slot: &Slot) {
+        self.first = slot.next;
+        self.used += 1;
+    }
+
+    /// Puts a slot in, whose request has ended.
+    #[inline]
+    fn put(&mut self, number: usize, slot: &mut Slot) {
+        slot.request = None;
+        slot.next = core::mem::replace(&mut self.first, number as u16);
+        self.used -= 1;
+    }
 }
 
 /// The reason why a frontend is not connected.
@@ -163,13 +201,11 @@ pub struct Frontend<H: Hal> {
     domain: DomainId,
     handle: u16,
     config: Config,
-    ring: Ring,
+    ring: ManuallyDrop<Ring>,
     ring_grants: Vec<GrantRef>,
     port: Port,
     slots: Vec<Slot>,
-    /// The first free slot; as many as there are, where none is free.
-    free: u16,
-    in_flight: usize,
+    free: FreeSlots,
     grants: grant::Cache,
     pool: Pool,
     blocks: Blocks,
@@ -211,12 +247,11 @@ impl<H: Hal> Frontend<H> {
             // Backends take the device from xenstore; the field is too narrow for every number.
             handle: vbd.device.0 as u16,
             config,
-            ring,
+            ring: ManuallyDrop::new(ring),
             ring_grants,
             port: Port(0),
             slots,
-            free: 0,
-            in_flight: 0,
+            free: FreeSlots::default(),
             grants,
             pool,
             blocks,
@@ -266,9 +301,7 @@ impl<H: Hal> Frontend<H> {
     }
 
     /// Stops using an operation that the backend offered and has refused.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn unlearn(&mut self, operation: Operation) {
+    fn unlearn(&mut self, operation: Operation) {
         let Some(disk) = &mut self.disk else { return };
         match operation {
             Operation::Flush if disk.flush != FlushMethod::None => {
@@ -321,7 +354,7 @@ impl<H: Hal> Frontend<H> {
     /// Returns the number of requests that have not come back yet. *Dispatch*.
     #[inline]
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.free.used
     }
 
     /// Returns the number of writes and discards that have not come back yet. *Dispatch*.
@@ -333,28 +366,20 @@ impl<H: Hal> Frontend<H> {
     /// be told by its memory: data that was copied for it is in pages that it has mapped, and a discard has none. A write
     /// of the system's own pages that are mapped comes back with [`Completion::pages_held`]. *Dispatch*.
     pub fn may_change_later(&self) -> bool {
-        self.changes().any(|(slot, shadow)| {
-            let used = |pages: &[u32]| self.pool.any_used(&self.grants, pages);
-            match (shadow.operation, shadow.bytes > 0, shadow.pages) {
-                (Operation::Discard, ..) => true,
-                (_, false, _) => false,
-                (_, true, 0) => used(&slot.row[..shadow.segments.into()]),
-                (_, true, pages) => {
-                    let chain = &slot.chain[..pages.into()];
-                    self.blocks.records(chain, shadow.segments.into()).any(used)
-                }
-            }
+        self.changes().any(|shadow| {
+            let used = || self.pool.any_used(&self.grants, shadow.pages, shadow.segments.into());
+            shadow.operation == Operation::Discard || shadow.is_copied() && used()
         })
     }
 
-    fn changes(&self) -> impl Iterator<Item = (&Slot, &Shadow)> {
-        let in_flight = self.slots.iter().filter_map(|slot| Some((slot, slot.request.as_ref()?)));
-        in_flight.filter(|(_, shadow)| matches!(shadow.operation, Operation::Write | Operation::Discard))
+    fn changes(&self) -> impl Iterator<Item = &Shadow> {
+        let in_flight = self.slots.iter().filter_map(|slot| slot.request.as_ref());
+        in_flight.filter(|shadow| matches!(shadow.operation, Operation::Write | Operation::Discard))
     }
 
     /// Returns the number of requests that can be submitted now. *Dispatch*.
     pub fn room(&self) -> usize {
-        self.slots.len() - self.in_flight
+        self.slots.len() - self.free.used
     }
 
     /// Returns the largest number of segments of a request. *Dispatch*.
@@ -363,10 +388,16 @@ impl<H: Hal> Frontend<H> {
         self.config.segments.into()
     }
 
+    /// Returns the number of the frontend's own pages that are free. *Dispatch*.
+    #[inline]
+    pub(crate) fn free_pages(&self) -> usize {
+        self.pool.available()
+    }
+
     /// Returns the largest number of bytes of a copied request now. *Dispatch*.
     #[inline]
     pub fn copy_room(&self) -> usize {
-        self.pool.available().min(self.segments()) * crate::PAGE_SIZE
+        self.free_pages().min(self.segments()) * crate::PAGE_SIZE
     }
 
     /// Returns the largest number of bytes of a copied request for which the frontend always has grants,
@@ -396,7 +427,7 @@ impl<H: Hal> Frontend<H> {
     /// Leaves grant references that it does not need for the next second to others; to be called once a second.
     /// *Dispatch*.
     pub fn trim(&mut self) {
-        self.grants.trim(&self.hal, self.in_flight == 0);
+        self.grants.trim(&self.hal, self.free.used == 0);
     }
 
     /// Breaks with the backend; the first fault stays.
@@ -412,6 +443,7 @@ impl<H: Hal> Frontend<H> {
 }
 
 impl<H: Hal> Drop for Frontend<H> {
+    #[expect(unsafe_code, reason = "takes the ring apart")]
     fn drop(&mut self) {
         self.disconnect();
         while self.take(&mut |_| ()).is_some() {}
@@ -419,7 +451,9 @@ impl<H: Hal> Drop for Frontend<H> {
         let mut grants = (!matches!(self.state, State::Forgotten)).then_some(grants);
         let mut kept =
             self.pool.end(hal, grants.as_deref_mut()) + self.blocks.end(hal, grants.as_deref_mut());
-        for (page, grant) in self.ring.take_pages().into_iter().zip(&self.ring_grants) {
+        // SAFETY: the frontend is gone after this, and uses its ring no more.
+        let ring = unsafe { ManuallyDrop::take(&mut self.ring) };
+        for (page, grant) in ring.into_pages().zip(&self.ring_grants) {
             if grants.as_mut().is_some_and(|grants| grants.end(hal, *grant).is_err()) {
                 kept += 1;
             } else {
@@ -463,7 +497,8 @@ fn share_ring<H: Hal>(
         }
         return Err(error);
     }
-    Ok((Ring::new(pages), granted))
+    let first = pages.remove(0);
+    Ok((Ring::new(first, pages), granted))
 }
 
 /// Frees a page of a ring.

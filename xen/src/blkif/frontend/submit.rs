@@ -3,10 +3,9 @@
 use core::slice;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::indirect::Blocks;
-use super::super::pool::Pool;
-use super::super::{Disk, Error, FlushMethod, SECTOR_SIZE, SECTORS_PER_PAGE};
-use super::{Copied, Frontend, Operation, REQUEST_WORDS, Request, Segment, Shadow, State};
+use super::super::pool::{Pool, Run};
+use super::super::{Disk, Error, Fault, FlushMethod, SECTOR_SIZE, SECTORS_PER_PAGE};
+use super::{Copied, Frontend, Operation, REQUEST_WORDS, Request, Segment, Shadow};
 use crate::wire::blkif::{self as wire, SEGMENTS_PER_PAGE};
 use crate::{Access, DomainId, GrantRef, Hal, PAGE_SIZE, SharedMemory, grant};
 
@@ -84,42 +83,18 @@ struct Means<'a, H> {
     pool: &'a mut Pool,
 }
 
-impl<H: Hal> Means<'_, H> {
-    /// Ends the grants of segments: those of the caller's pages, or gives back the frontend's own pages. Answers one that
-    /// could not be ended. `forget`: grants are gone, there is nothing to end.
-    #[inline]
-    fn end(&mut self, copied: bool, forget: bool, records: &[u32]) -> Option<GrantRef> {
-        let Self { hal, grants, pool } = self;
-        match (copied, forget) {
-            (false, true) => None,
-            (false, false) => grants.end_all(*hal, records),
-            (true, _) => pool.give_all(*hal, grants, records, forget),
-        }
-    }
-
-    /// Ends the grants of an indirect request, as [`Means::end`], and gives back the pages of its segments.
-    #[inline(never)]
-    fn end_indirect(
-        &mut self,
-        copied: bool,
-        forget: bool,
-        segments: usize,
-        blocks: &mut Blocks,
-        pages: &[u16],
-    ) -> Option<GrantRef> {
-        let mut held = None;
-        for records in blocks.records(pages, segments) {
-            held = self.end(copied, forget, records).or(held);
-        }
-        blocks.give(pages);
-        held
-    }
+/// The private records of segments.
+struct Records<'a> {
+    /// A grant for each segment, of the caller's pages.
+    grants: &'a mut [u32],
+    /// The frontend's own pages.
+    pages: &'a mut Run,
 }
 
 /// A maker of a request's segments.
 trait Maker<H>: Clone {
-    /// Makes the segments from number `from` on, as many as there are records, at most a page of them: a record and a
-    /// word, as it goes to the backend, for each.
+    /// Makes the segments from number `from` on, as many as there are words, at most a page of them: a word, as it goes
+    /// to the backend, and a record for each.
     ///
     /// # Errors
     /// Beside the error stands how many were made.
@@ -128,7 +103,7 @@ trait Maker<H>: Clone {
         means: &mut Means<'_, H>,
         from: usize,
         words: &[AtomicU64],
-        records: &mut [u32],
+        records: Records<'_>,
     ) -> Result<(), (usize, Error)>;
 }
 
@@ -142,13 +117,13 @@ impl<H> Maker<H> for NoSegments {
         _: &mut Means<'_, H>,
         _: usize,
         _: &[AtomicU64],
-        _: &mut [u32],
+        _: Records<'_>,
     ) -> Result<(), (usize, Error)> {
         Ok(())
     }
 }
 
-/// The maker of segments of the caller's pages. A record is the grant.
+/// The maker of segments of the caller's pages.
 #[derive(Clone)]
 struct Granted<S> {
     segments: S,
@@ -165,13 +140,15 @@ impl<H: Hal, S: SegmentSource> Maker<H> for Granted<S> {
         Means { hal, grants, .. }: &mut Means<'_, H>,
         from: usize,
         words: &[AtomicU64],
-        records: &mut [u32],
+        records: Records<'_>,
     ) -> Result<(), (usize, Error)> {
-        let wanted = records.len();
+        let wanted = words.len();
         let (entries, references) = grants.reserve(*hal, wanted).map_err(|error| (0, Error::Grant(error)))?;
         // In registers.
         let mut segments = self.segments.clone();
-        for (made, ((record, word), reference)) in records.iter_mut().zip(words).zip(references).enumerate() {
+        for (made, ((record, word), reference)) in
+            records.grants.iter_mut().zip(words).zip(references).enumerate()
+        {
             let Some((frame, sectors)) = segments.hand_out() else {
                 grants.used_in_part(wanted, made);
                 let short = Error::Segments { found: from + made, limit: self.count };
@@ -187,7 +164,7 @@ impl<H: Hal, S: SegmentSource> Maker<H> for Granted<S> {
     }
 }
 
-/// The maker of segments of the frontend's own pages. A record is the page's number in the pool.
+/// The maker of segments of the frontend's own pages.
 #[derive(Clone)]
 struct CopiedPages<F> {
     to: (DomainId, Access),
@@ -202,37 +179,24 @@ impl<H: Hal, F: Fn(usize, usize, &SharedMemory) + Copy> Maker<H> for CopiedPages
         Means { hal, grants, pool }: &mut Means<'_, H>,
         from: usize,
         words: &[AtomicU64],
-        records: &mut [u32],
+        records: Records<'_>,
     ) -> Result<(), (usize, Error)> {
         let Copied { operation, bytes, offset, .. } = self.request;
-        let words = &words[..records.len()];
-        pool.take_all(records).map_err(|error| (0, error))?;
-        for (made, (page, word)) in records.iter_mut().zip(words).enumerate() {
-            let reference = match pool.granted(*page) {
-                Some(reference) => reference,
-                None => match pool.grant(*hal, grants, self.to, page) {
-                    Ok(reference) => reference,
-                    Err(error) => {
-                        pool.untake(&records[made..]);
-                        return Err((made, Error::Grant(error)));
-                    }
-                },
-            };
+        let taken = pool.take(*hal, grants, self.to, words, |word, reference| {
             word.store(Sectors::WHOLE.word(reference), Ordering::Relaxed);
-        }
+        })?;
+        records.pages.last = taken.last;
         let start = from * PAGE_SIZE;
         // The last page of a request need not be whole.
-        if bytes < start + records.len() * PAGE_SIZE
-            && let ([.., page], [.., word]) = (&*records, words)
-            && let Some(reference) = pool.granted(*page)
+        if bytes < start + words.len() * PAGE_SIZE
+            && let [.., word] = words
         {
-            word.store(last_sectors(bytes).word(reference), Ordering::Relaxed);
+            word.store(last_sectors(bytes).word(pool.granted(taken.last)), Ordering::Relaxed);
         }
         if operation == Operation::Write {
-            for (page, done) in records.iter().zip((start..bytes).step_by(PAGE_SIZE)) {
-                if let Some(memory) = pool.memory(*page) {
-                    (self.fill)(offset + done, (bytes - done).min(PAGE_SIZE), memory);
-                }
+            let pages = pool.walk(taken.first).take(words.len());
+            for (page, done) in pages.zip((start..bytes).step_by(PAGE_SIZE)) {
+                (self.fill)(offset + done, (bytes - done).min(PAGE_SIZE), page.memory());
             }
         }
         Ok(())
@@ -256,8 +220,8 @@ impl Shadow {
     /// Returns the record of a request of so many segments, no more than a request can have.
     #[inline]
     const fn new(tag: usize, operation: Operation, wire_operation: u8, segments: usize) -> Self {
-        let segments = segments as u16;
-        Self { tag, offset: 0, bytes: 0, index: 0, segments, pages: 0, operation, wire_operation }
+        let (segments, pages) = (segments as u16, Run::EMPTY);
+        Self { tag, offset: 0, bytes: 0, pages, index: 0, segments, operation, wire_operation }
     }
 }
 
@@ -296,11 +260,11 @@ impl<H: Hal> Frontend<H> {
         count: usize,
         segments: impl SegmentSource,
     ) -> Result<(), Error> {
-        let wire_operation = transfer(operation, sector, sectors, self.connected()?)?;
+        let (wire_operation, access) = transfer(operation, sector, sectors, self.connected()?)?;
         if self.config.persistent {
             return Err(Error::CopyOnly);
         }
-        let terms = grant::Terms::new(self.domain, access(operation));
+        let terms = grant::Terms::new(self.domain, access);
         let shadow = Shadow::new(tag, operation, wire_operation, count);
         self.send(Message { shadow, sector, maker: Granted { segments, terms, count } })
     }
@@ -316,31 +280,34 @@ impl<H: Hal> Frontend<H> {
         request: &Copied,
         fill: impl Fn(usize, usize, &SharedMemory) + Copy,
     ) -> Result<(), Error> {
-        self.check_count(request.bytes.div_ceil(PAGE_SIZE))?;
-        self.submit_copied_pages(*request, (request.bytes / SECTOR_SIZE as usize) as u64, fill)
+        let count = request.bytes.div_ceil(PAGE_SIZE);
+        self.check_count(count)?;
+        self.submit_copied_pages(*request, count, (request.bytes / SECTOR_SIZE as usize) as u64, fill)
     }
 
-    /// Submits like [`Frontend::submit_copied`] no more than a request can have: the first of `sectors` sectors, for all
-    /// of which the disk must have room. *Dispatch*.
+    /// Submits like [`Frontend::submit_copied`] `count` pages, no more than a request can have. They are the first of
+    /// `sectors` sectors, for all of which the disk must have room. *Dispatch*.
     ///
     /// # Errors
     /// Those of [`Frontend::submit_copied`].
-    #[inline]
+    // As Frontend::submit_pages.
+    #[inline(always)]
     pub(crate) fn submit_copied_pages(
         &mut self,
         request: Copied,
+        count: usize,
         sectors: u64,
         fill: impl Fn(usize, usize, &SharedMemory) + Copy,
     ) -> Result<(), Error> {
         let Copied { tag, operation, sector, bytes, offset } = request;
-        let wire_operation = transfer(operation, sector, sectors, self.connected()?)?;
+        let (wire_operation, access) = transfer(operation, sector, sectors, self.connected()?)?;
         if !bytes.is_multiple_of(SECTOR_SIZE as usize) {
             return Err(Error::Unaligned { address: 0, length: bytes as u32 });
         }
-        let segments = bytes.div_ceil(PAGE_SIZE);
-        let to = (self.domain, access(operation));
-        let shadow = Shadow::new(tag, operation, wire_operation, segments);
-        let shadow = Shadow { offset, bytes: bytes as u32, ..shadow };
+        let to = (self.domain, access);
+        let shadow = Shadow::new(tag, operation, wire_operation, count);
+        let pages = self.pool.next_run();
+        let shadow = Shadow { offset, bytes: bytes as u32, pages, ..shadow };
         self.send(Message { shadow, sector, maker: CopiedPages { to, request, fill } })
     }
 
@@ -372,7 +339,7 @@ impl<H: Hal> Frontend<H> {
             return Err(Error::ReadOnly);
         }
         disk.check(sector, sectors)?;
-        let number = self.free;
+        let number = self.free.first;
         let slot = self.slots.get_mut(usize::from(number)).ok_or(Error::Full)?;
         let blank = self.ring.blank().ok_or(Error::Full)?;
         let message: [u64; DISCARD_WORDS] = zerocopy::transmute!(wire::Discard {
@@ -387,8 +354,7 @@ impl<H: Hal> Frontend<H> {
         slot.request = Some(Shadow { index: blank.index(), ..shadow });
         blank.copy(&message);
         blank.put();
-        self.free = slot.next;
-        self.in_flight += 1;
+        self.free.take(slot);
         Ok(())
     }
 
@@ -432,7 +398,7 @@ impl<H: Hal> Frontend<H> {
     #[inline(always)]
     fn send_inside<M: Maker<H>>(&mut self, message: Message<M>) -> Result<(), Error> {
         let Message { shadow, sector, mut maker } = message;
-        let number = self.free;
+        let number = self.free.first;
         let Self { hal, grants, pool, slots, ring, handle, .. } = self;
         let slot = slots.get_mut(usize::from(number)).ok_or(Error::Full)?;
         let blank = ring.blank().ok_or(Error::Full)?;
@@ -449,14 +415,14 @@ impl<H: Hal> Frontend<H> {
         first.store(head, Ordering::Relaxed);
         second.store(id, Ordering::Relaxed);
         third.store(sector, Ordering::Relaxed);
-        slot.request = Some(Shadow { index: blank.index(), ..shadow });
-        let records = &mut slot.row[..segments];
-        if let Err((made, error)) = maker.make(&mut Means { hal, grants, pool }, 0, words, records) {
-            return Err(self.withdraw(number, made, error));
+        let shadow = slot.request.insert(Shadow { index: blank.index(), ..shadow });
+        let records = Records { grants: &mut slot.row[..segments], pages: &mut shadow.pages };
+        let mut means = Means { hal, grants, pool };
+        if let Err((made, error)) = maker.make(&mut means, 0, &words[..segments], records) {
+            return Err(self.withdraw(made).unwrap_or(error));
         }
         blank.put();
-        self.free = slot.next;
-        self.in_flight += 1;
+        self.free.take(slot);
         Ok(())
     }
 
@@ -464,12 +430,12 @@ impl<H: Hal> Frontend<H> {
     #[inline(never)]
     fn send_indirect<M: Maker<H>>(&mut self, message: Message<M>) -> Result<(), Error> {
         let Message { shadow, sector, mut maker } = message;
-        let number = self.free;
+        let number = self.free.first;
         let Self { hal, grants, pool, blocks, slots, ring, handle, .. } = self;
         let slot = slots.get_mut(usize::from(number)).ok_or(Error::Full)?;
         let blank = ring.blank().ok_or(Error::Full)?;
         let segments = usize::from(shadow.segments);
-        let pages = blocks.take(&mut slot.chain, segments).ok_or(Error::Full)?;
+        blocks.take(&mut slot.chain, segments).ok_or(Error::Full)?;
         let indirect: [u64; INDIRECT_WORDS] = zerocopy::transmute!(wire::Indirect {
             operation: wire::OP_INDIRECT,
             indirect_op: shadow.wire_operation,
@@ -477,83 +443,49 @@ impl<H: Hal> Frontend<H> {
             id: number.into(),
             sector_number: sector,
             handle: *handle,
-            indirect_grefs: blocks.grants(&slot.chain[..pages.into()]),
+            indirect_grefs: blocks.grants(&slot.chain, segments),
             ..wire::Indirect::default()
         });
-        slot.request = Some(Shadow { index: blank.index(), pages, ..shadow });
+        let shadow = slot.request.insert(Shadow { index: blank.index(), ..shadow });
         let mut means = Means { hal, grants, pool };
         for (page, from) in (0..segments).step_by(SEGMENTS_PER_PAGE).enumerate() {
             let count = (segments - from).min(SEGMENTS_PER_PAGE);
             let (memory, records) = blocks.page(&slot.chain, page);
             let words = memory.words().atomics(0, count);
-            if let Err((made, error)) = maker.make(&mut means, from, words, &mut records[..count]) {
-                return Err(self.withdraw(number, from + made, error));
+            let records = Records { grants: &mut records[..count], pages: &mut shadow.pages };
+            if let Err((made, error)) = maker.make(&mut means, from, words, records) {
+                return Err(self.withdraw(from + made).unwrap_or(error));
             }
         }
         blank.copy(&indirect);
         blank.put();
-        self.free = slot.next;
-        self.in_flight += 1;
+        self.free.take(slot);
         Ok(())
     }
 
     /// Takes back the request of the first free slot, of which so many segments were made, since it cannot be sent.
-    /// Returns the error to answer with.
+    /// Returns an error to answer with if the backend holds a page of the caller's.
     #[cold]
     #[inline(never)]
-    fn withdraw(&mut self, number: u16, made: usize, error: Error) -> Error {
-        let slot = &mut self.slots[usize::from(number)];
-        let Some(shadow) = &mut slot.request else { return error };
-        shadow.segments = made as u16;
-        let copied = shadow.bytes > 0;
-        self.free = slot.next;
-        self.in_flight += 1;
-        match self.retire(number.into()) {
-            Some(reference) if !copied => Error::Grant(grant::Error::InUse { reference }),
-            _ => error,
-        }
-    }
-
-    /// Ends the grants of a slot's request, gives back its pages, and frees the slot. A grant that cannot be ended is a
-    /// fault of the backend's; answers one.
-    // One caller is not cold.
-    #[inline(always)]
-    pub(super) fn retire(&mut self, number: usize) -> Option<GrantRef> {
-        let forget = matches!(self.state, State::Forgotten);
-        let Self { hal, grants, pool, blocks, slots, .. } = self;
-        let slot = &mut slots[number];
-        let Shadow { bytes, segments, pages, .. } = slot.request.take()?;
-        let copied = bytes > 0;
-        let held = if pages == 0 {
-            Means { hal, grants, pool }.end(copied, forget, &slot.row[..segments.into()])
-        } else {
-            let pages = &slot.chain[..pages.into()];
-            Means { hal, grants, pool }.end_indirect(copied, forget, segments.into(), blocks, pages)
-        };
-        slot.next = core::mem::replace(&mut self.free, number as u16);
-        self.in_flight -= 1;
-        if let Some(reference) = held {
-            self.fail(super::Fault::GrantHeld { reference });
-        }
-        held
+    fn withdraw(&mut self, made: usize) -> Option<Error> {
+        let number = self.free.first.into();
+        self.free.take(&self.slots[number]);
+        let (shadow, held) = self.retire(number, Some(made))?;
+        let reference = held?;
+        self.fail(Fault::GrantHeld { reference });
+        (!shadow.is_copied()).then_some(Error::Grant(grant::Error::InUse { reference }))
     }
 }
 
-/// Returns the access that a backend needs to the pages of an operation: what is written to the disk, it has no reason
-/// to change.
+/// Returns the operation to send for a read or write of a run of sectors, for which the disk must have room, and the
+/// access to its pages that the backend needs: what is written to the disk, it has no reason to change.
 #[inline]
-fn access(operation: Operation) -> Access {
-    if operation == Operation::Write { Access::ReadOnly } else { Access::ReadWrite }
-}
-
-/// Returns the operation to send for a read or write of a run of sectors, for which the disk must have room.
-#[inline]
-fn transfer(operation: Operation, sector: u64, sectors: u64, disk: &Disk) -> Result<u8, Error> {
+fn transfer(operation: Operation, sector: u64, sectors: u64, disk: &Disk) -> Result<(u8, Access), Error> {
     disk.check(sector, sectors)?;
     match operation {
-        Operation::Read => Ok(wire::OP_READ),
+        Operation::Read => Ok((wire::OP_READ, Access::ReadWrite)),
         Operation::Write if disk.read_only => Err(Error::ReadOnly),
-        Operation::Write => Ok(wire::OP_WRITE),
+        Operation::Write => Ok((wire::OP_WRITE, Access::ReadOnly)),
         Operation::Flush | Operation::Discard => Err(Error::Segments { found: 1, limit: 0 }),
     }
 }

@@ -4,7 +4,7 @@ mod cursor;
 
 use cursor::Cursor;
 
-use super::{Completion, Copied, Error, Failure, Frontend, Operation, SECTOR_SIZE};
+use super::{Completion, Copied, Error, Failure, Frontend, MAX_SEGMENTS, Operation, SECTOR_SIZE};
 use crate::{Hal, PAGE_SIZE, SharedMemory, grant};
 
 /// A piece of guest-physical memory.
@@ -69,6 +69,8 @@ impl<L: ?Sized> Copy for Memory<'_, L> {}
 enum Left {
     /// Bytes of a read or write over granted pages, and how many pages they touch.
     Pages(u64, u64),
+    /// The same of one that was cut: from the cursor on.
+    Rest(u64, u64),
     /// Bytes of a read or write that is copied.
     Copied(u64),
     /// The flush.
@@ -185,18 +187,55 @@ impl Transfer {
         frontend: &mut Frontend<H>,
         memory: Memory<'_, L>,
     ) -> Result<Progress, Error> {
+        // Most transfers are one request whose segments are in the ring's slot.
+        let sent = match self.left {
+            Left::Pages(bytes, pages)
+                if pages <= MAX_SEGMENTS as u64
+                    && let Memory::Pages(list) = memory =>
+            {
+                let segments = Cursor::START.segments(list, bytes);
+                let (sector, sectors) = (self.sector, bytes / u64::from(SECTOR_SIZE));
+                frontend.submit_pages(self.tag, self.operation, sector, sectors, pages as usize, segments)
+            }
+            Left::Copied(bytes)
+                if (1..=MAX_SEGMENTS).contains(&pages(bytes)) && pages(bytes) <= frontend.free_pages() =>
+            {
+                let (request, sectors) = (self.copied_part(bytes), bytes / u64::from(SECTOR_SIZE));
+                frontend.submit_copied_pages(request, pages(bytes), sectors, filler(memory))
+            }
+            _ => return self.submit_parts(frontend, memory),
+        };
+        match sent {
+            Ok(()) => {
+                self.left = Left::Nothing;
+                self.in_flight += 1;
+                Ok(Progress::Whole)
+            }
+            // Some pages of the frontend's own are granted for good, for this.
+            Err(Error::Grant(grant::Error::Exhausted)) => self.submit_parts(frontend, memory),
+            Err(error) => self.unsent(error),
+        }
+    }
+
+    /// Submits as [`Transfer::submit`], part by part.
+    #[inline(never)]
+    fn submit_parts<H: Hal, L: ScatterList + ?Sized>(
+        &mut self,
+        frontend: &mut Frontend<H>,
+        memory: Memory<'_, L>,
+    ) -> Result<Progress, Error> {
         while self.is_partial() {
-            let sent = if let (Left::Pages(bytes, pages), Memory::Pages(list)) = (self.left, memory) {
-                self.submit_pages(frontend, list, bytes, pages)
-            } else if let Left::Copied(bytes) = self.left {
-                self.submit_copied(frontend, memory, bytes)
-            } else {
-                self.submit_without_data(frontend)
+            let sent = match self.left {
+                Left::Pages(bytes, pages) | Left::Rest(bytes, pages) => match memory {
+                    Memory::Pages(list) => self.submit_pages(frontend, list, bytes, pages),
+                    _ => Err(Error::ListTooShort { expected: bytes, found: 0 }),
+                },
+                Left::Copied(bytes) => self.submit_copied(frontend, memory, bytes),
+                _ => self.submit_without_data(frontend),
             };
             match sent {
                 Ok(()) => self.in_flight += 1,
-                Err(Error::Full | Error::Grant(grant::Error::Exhausted)) => return Ok(Progress::Partial),
-                Err(error) => self.end_with(error)?,
+                Err(error) => return self.unsent(error),
             }
         }
         Ok(Progress::Whole)
@@ -207,9 +246,9 @@ impl Transfer {
     #[inline]
     pub fn complete(&mut self, completion: &Completion) -> Option<Outcome> {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.outcome.pages_held |= completion.pages_held;
         if let Err(failure) = completion.result {
             self.failed(failure);
+            self.outcome.pages_held |= completion.pages_held;
             self.left = Left::Nothing;
         }
         (self.in_flight == 0 && !self.is_partial()).then_some(self.outcome)
@@ -226,24 +265,27 @@ impl Transfer {
         self.outcome.result = self.outcome.result.and(Err(failure));
     }
 
-    /// Submits nothing more, since that has failed. Where a part is in flight, the error becomes part of the outcome.
+    /// Submits nothing more for now, or for good where that has failed. Where a part is in flight, the error becomes part
+    /// of the outcome.
     #[cold]
     #[inline(never)]
-    fn end_with(&mut self, error: Error) -> Result<(), Error> {
+    fn unsent(&mut self, error: Error) -> Result<Progress, Error> {
+        if let Error::Full | Error::Grant(grant::Error::Exhausted) = error {
+            return Ok(Progress::Partial);
+        }
         self.left = Left::Nothing;
         if self.in_flight == 0 {
             return Err(error);
         }
         self.failed(Failure::Unsent);
         self.outcome.pages_held |= matches!(error, Error::Grant(grant::Error::InUse { .. }));
-        Ok(())
+        Ok(Progress::Whole)
     }
 
-    /// Submits a flush or a discard; pages without a list of them are refused.
+    /// Submits a flush or a discard.
     #[inline(never)]
     fn submit_without_data<H: Hal>(&mut self, frontend: &mut Frontend<H>) -> Result<(), Error> {
         match self.left {
-            Left::Pages(expected, _) => return Err(Error::ListTooShort { expected, found: 0 }),
             Left::Discard(sectors) => frontend.discard(self.tag, self.sector, sectors)?,
             _ => frontend.flush(self.tag)?,
         }
@@ -292,7 +334,7 @@ impl Transfer {
         self.left = match bytes - cut.bytes {
             0 => Left::Nothing,
             // A page that is cut in two counts twice.
-            left => Left::Pages(left, pages - cut.segments as u64 + u64::from(cut.end.inside_page(list))),
+            left => Left::Rest(left, pages - cut.segments as u64 + u64::from(cut.end.inside_page(list))),
         };
         Ok(())
     }
@@ -310,21 +352,9 @@ impl Transfer {
             if bytes == 0 {
                 return Err(Error::Full);
             }
-            let request = Copied {
-                tag: self.tag,
-                operation: self.operation,
-                sector: self.sector,
-                bytes: bytes as usize,
-                offset: self.copied as usize,
-            };
             // No part is sent of a transfer that cannot be sent as a whole.
-            let sectors = left / u64::from(SECTOR_SIZE);
-            let submitted = frontend.submit_copied_pages(request, sectors, move |offset, length, page| {
-                if let Memory::Copied(source) = memory {
-                    source.fill(offset, length, page);
-                }
-            });
-            match submitted {
+            let (request, sectors) = (self.copied_part(bytes), left / u64::from(SECTOR_SIZE));
+            match frontend.submit_copied_pages(request, pages(bytes), sectors, filler(memory)) {
                 Ok(()) => break,
                 // Some pages are granted for good, for this.
                 Err(Error::Grant(grant::Error::Exhausted))
@@ -343,6 +373,29 @@ impl Transfer {
             self.sector += bytes / u64::from(SECTOR_SIZE);
         }
         Ok(())
+    }
+
+    /// Returns the request for so many more bytes of a copied transfer.
+    #[inline]
+    fn copied_part(&self, bytes: u64) -> Copied {
+        let Self { tag, operation, sector, copied, .. } = *self;
+        Copied { tag, operation, sector, bytes: bytes as usize, offset: copied as usize }
+    }
+}
+
+/// Returns the number of pages that hold so many bytes.
+#[inline]
+const fn pages(bytes: u64) -> usize {
+    (bytes as usize).div_ceil(PAGE_SIZE)
+}
+
+/// Returns the way to fill the frontend's pages.
+#[inline]
+fn filler<L: ?Sized>(memory: Memory<'_, L>) -> impl Fn(usize, usize, &SharedMemory) + Copy {
+    move |offset, length, page| {
+        if let Memory::Copied(source) = memory {
+            source.fill(offset, length, page);
+        }
     }
 }
 

@@ -164,6 +164,14 @@ fn a_full_ring_makes_it_partial() {
 }
 
 #[test]
+fn a_copied_transfer_of_no_bytes_sends_nothing() {
+    let mut setup = setup(&[]);
+    let mut transfer = Transfer::copied(1, Operation::Read, 0, 0);
+    assert_eq!(transfer.submit(&mut setup.frontend, Memory::<[Element]>::None), Ok(Progress::Partial));
+    assert_eq!(setup.frontend.in_flight(), 0);
+}
+
+#[test]
 fn a_failed_part_fails_the_whole_after_the_last_part() {
     let mut setup = setup(&[]);
     let list = vec![setup.element(&[], 0, 4096); 22];
