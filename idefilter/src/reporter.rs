@@ -2,6 +2,7 @@
 //! registry. Events may come at DISPATCH_LEVEL and are only recorded there.
 
 use core::fmt::Write;
+use core::time::Duration;
 
 use alloc::boxed::Box;
 
@@ -16,6 +17,9 @@ use wdm::thread::Thread;
 use wdm::{DriverObject, NtStatus, Result, pool, utf16};
 
 use crate::{last_boot, log, news, state, tripwire};
+
+/// Time between two attempts to write an entry that the event log has no memory for.
+const UNTIL_AGAIN: Duration = Duration::from_secs(1);
 
 /// Starts the worker. PASSIVE_LEVEL.
 ///
@@ -33,18 +37,31 @@ pub(crate) fn start(driver: DriverObject) -> Result {
 fn work(driver: DriverObject, wake: &Event) {
     let mut next = 0;
     let mut said = None;
+    // The entry that the log had no memory for.
+    let mut refused = None;
     let mut published = None;
     loop {
-        wake.wait();
+        if refused.is_some() {
+            wake.wait_timeout(UNTIL_AGAIN);
+        } else {
+            wake.wait();
+        }
         let record = state::record();
+        let refused_before = refused.take();
         for (number, entry) in record.entries(next) {
-            next = number + 1;
             if let Some(reason) = finding(&entry)
                 && said != Some(reason)
             {
+                if let Err(status) = write(driver, reason, &entry) {
+                    refused = Some(number);
+                    if refused != refused_before {
+                        log!("no log entry yet ({status}) for {entry}");
+                    }
+                    break;
+                }
                 said = Some(reason);
-                write(driver, reason, &entry);
             }
+            next = number + 1;
         }
         let status = state::status();
         if published != Some(status) {
@@ -70,20 +87,15 @@ fn finding(entry: &Entry) -> Option<Reason> {
     }
 }
 
-fn write(driver: DriverObject, reason: Reason, entry: &Entry) {
+/// Writes an entry of the record to the event log. IRQL ≤ DISPATCH_LEVEL.
+///
+/// # Errors
+/// The log has no memory for it now.
+fn write(driver: DriverObject, reason: Reason, entry: &Entry) -> Result {
     let mut text = Line::new();
     // Writing to a Line does not fail.
     let _ = write!(text, "{entry}");
-    let written = event_log::write(
-        Source::Driver(driver),
-        message::code(reason),
-        NtStatus::SUCCESS,
-        &[],
-        text.as_str(),
-    );
-    if let Err(status) = written {
-        log!("no log entry ({status}) for {entry}");
-    }
+    event_log::write(Source::Driver(driver), message::code(reason), NtStatus::SUCCESS, &[], text.as_str())
 }
 
 /// Writes the state of the boot into the volatile key `Status` below the driver's key. PASSIVE_LEVEL.

@@ -31,6 +31,8 @@ const SETTLED: u64 = 7000;
 const UNHEARD: u64 = 4000;
 /// Time that the system runs after it is up, in milliseconds.
 const LIFE: u64 = 3000;
+/// Milliseconds without memory in which every thread that wants some has asked.
+const MEMORY_IS_SCARCE: u64 = 300;
 
 /// Runs the whole life of the system. The thread is the first system thread's.
 ///
@@ -280,6 +282,8 @@ unsafe fn start_unfiltered_roots() {
         if boot::options().starved_root {
             inject::starve("idefilter");
             start_root_bus(report_root_bus(2));
+            // The thread that writes to the event log finds no memory either.
+            ke::delay(MEMORY_IS_SCARCE);
             inject::feed();
         }
         if boot::options().nameless_root {

@@ -575,6 +575,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("root-without-memory")],
     },
     Mutant {
+        what: "an entry that the event log has no memory for is lost",
+        file: "idefilter/src/reporter.rs",
+        from: "                    break;\n                }\n                said",
+        to: "                }\n                said",
+        caught_by: &[Guest("root-without-memory")],
+    },
+    Mutant {
         what: "a device of the System class that does not say what it is is let pass",
         file: "idefilter/src/entry.rs",
         from: "Kind::UnknownSystem => bus_filter::missed(),",
