@@ -198,10 +198,11 @@ impl Transfer {
                 frontend.submit_pages(self.tag, self.operation, sector, sectors, pages as usize, segments)
             }
             Left::Copied(bytes)
-                if (1..=MAX_SEGMENTS).contains(&pages(bytes)) && pages(bytes) <= frontend.free_pages() =>
+                if (1..=MAX_SEGMENTS as u64).contains(&pages(bytes))
+                    && pages(bytes) <= frontend.free_pages() as u64 =>
             {
                 let (request, sectors) = (self.copied_part(bytes), bytes / u64::from(SECTOR_SIZE));
-                frontend.submit_copied_pages(request, pages(bytes), sectors, filler(memory))
+                frontend.submit_copied_pages(request, pages(bytes) as usize, sectors, filler(memory))
             }
             _ => return self.submit_parts(frontend, memory),
         };
@@ -354,7 +355,7 @@ impl Transfer {
             }
             // No part is sent of a transfer that cannot be sent as a whole.
             let (request, sectors) = (self.copied_part(bytes), left / u64::from(SECTOR_SIZE));
-            match frontend.submit_copied_pages(request, pages(bytes), sectors, filler(memory)) {
+            match frontend.submit_copied_pages(request, pages(bytes) as usize, sectors, filler(memory)) {
                 Ok(()) => break,
                 // Some pages are granted for good, for this.
                 Err(Error::Grant(grant::Error::Exhausted))
@@ -385,8 +386,8 @@ impl Transfer {
 
 /// Returns the number of pages that hold so many bytes.
 #[inline]
-const fn pages(bytes: u64) -> usize {
-    (bytes as usize).div_ceil(PAGE_SIZE)
+const fn pages(bytes: u64) -> u64 {
+    bytes.div_ceil(PAGE_SIZE as u64)
 }
 
 /// Returns the way to fill the frontend's pages.
