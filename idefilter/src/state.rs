@@ -74,19 +74,17 @@ pub(crate) fn obey(action: Action) {
 }
 
 fn feed(event: Event) -> Action {
-    let (action, first_stop) = {
-        let mut state = STATE.lock();
-        let stopped = matches!(state.guard.phase(), Phase::Stopped(_));
-        let action = state.guard.step(event);
-        state.record.add(time::interrupt_time(), event, action);
-        if let Event::Census { counts, .. } = event {
-            state.census = Some(counts);
-        }
-        (action, !stopped)
-    };
+    let mut state = STATE.lock();
+    let stopped = matches!(state.guard.phase(), Phase::Stopped(_));
+    let action = state.guard.step(event);
+    state.record.add(time::interrupt_time(), event, action);
+    if let Event::Census { counts, .. } = event {
+        state.census = Some(counts);
+    }
     if let Action::Stop(bugcheck) = action
-        && first_stop
+        && !stopped
     {
+        // Behind the lock another thread may be told to stop the system, and would do so before this was said.
         announce(bugcheck);
     }
     action

@@ -410,6 +410,8 @@ unsafe fn faults(root: *mut DeviceObject) {
                 }
                 // Memory has run out for idefilter, and stays so.
                 Fault::StarveIdefilter => inject::starve("idefilter"),
+                // Others run before the system does what idefilter answered.
+                Fault::HeldUp => inject::hold_up("idefilter"),
                 // A disk arrives that never answers a read.
                 Fault::DeadDisk => {
                     disk::foreign::arrive(Content::Silence);

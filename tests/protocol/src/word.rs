@@ -111,6 +111,8 @@ named! {
         NoSecondThread = "no-second-thread",
         /// Memory has run out for idefilter, and stays so.
         StarveIdefilter = "starve-idefilter",
+        /// The thread that plays the faults loses the processor for a while whenever idefilter releases a spin lock on it.
+        HeldUp = "held-up",
         /// The interfaces of devices can no longer be listed, and a disk arrives.
         Unlisted = "unlisted",
         /// Dom0 plugs a controller, and the PCI bus is asked twice for its children.

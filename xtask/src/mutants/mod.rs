@@ -575,6 +575,13 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("root-without-memory")],
     },
     Mutant {
+        what: "a stop is known before it is told",
+        file: "idefilter/src/state.rs",
+        from: "would do so before this was said.\n        announce(bugcheck);",
+        to: "would do so.\n        drop(state);\n        announce(bugcheck);",
+        caught_by: &[Guest("filter-without-memory")],
+    },
+    Mutant {
         what: "an entry that the event log has no memory for is lost",
         file: "idefilter/src/reporter.rs",
         from: "                    break;\n                }\n                said",

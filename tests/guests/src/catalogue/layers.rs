@@ -388,6 +388,8 @@ pub(super) const BOOTS: &[Scenario] = &[
             Word::Fault(Fault::IdeReturn),
             Word::Fault(Fault::IdeReturn),
             Word::Fault(Fault::IdeReturn),
+            // The last one is stopped on a thread that others overtake.
+            Word::Fault(Fault::HeldUp),
         ],
         fault: Some(Fault::IdeReturn),
         expect: Expect { denied: 4, stop: Some((Reason::UnfilteredStart, 0, 1)), ..PV },

@@ -22,8 +22,8 @@ pub(crate) use hypercall::watch;
 pub(crate) use protocol::FaultKind as Kind;
 use protocol::{Fault, Plan};
 
-use crate::nt::status;
-use crate::{boot, report};
+use crate::nt::{GUID_DEVINTERFACE_DISK, status};
+use crate::{boot, ke, pnp, report};
 
 /// Of so many allocations one fails with `random`.
 const ONE_IN: u32 = 64;
@@ -115,6 +115,28 @@ pub(crate) fn feed() {
 /// Returns true if a request of this kind fails because memory has run out for the driver. Any IRQL.
 pub(crate) fn starves(kind: Kind, driver: usize) -> bool {
     kind == Kind::Pool && driver == STARVED.load(Ordering::Relaxed)
+}
+
+/// Milliseconds for which a thread is held up: more than xenvbd needs to count its disks.
+const HELD_UP: u64 = 4000;
+
+/// The driver that is held up, by its id, and the thread; 0 for none.
+static SLOW: (AtomicUsize, AtomicUsize) = (AtomicUsize::new(0), AtomicUsize::new(0));
+
+/// Has the calling thread lose the processor from now on whenever the driver with this file name releases a spin lock
+/// on it.
+pub(crate) fn hold_up(name: &str) {
+    SLOW.1.store(ke::thread::current().addr(), Ordering::Relaxed);
+    SLOW.0.store(crate::ldr::driver_id(name), Ordering::Relaxed);
+}
+
+/// Waits if the driver is held up on this thread, while others hear of the disks again. IRQL `PASSIVE_LEVEL`.
+pub(crate) fn wait_if_held_up(driver: usize) {
+    let held_up = [&SLOW.0, &SLOW.1].map(|slow| slow.load(Ordering::Relaxed));
+    if driver != 0 && held_up == [driver, ke::thread::current().addr()] {
+        pnp::announce_again(&GUID_DEVINTERFACE_DISK);
+        ke::delay(HELD_UP);
+    }
 }
 
 /// Returns true if a driver's request for a thread is the one that [`Fault::NoSecondThread`] means. Any IRQL.

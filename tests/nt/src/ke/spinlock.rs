@@ -7,7 +7,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::lock::Lock;
 use super::{bugcheck, clock, irql, processor};
-use crate::nt::{DISPATCH_LEVEL, Kirql, KspinLock};
+use crate::inject;
+use crate::ldr::gate;
+use crate::nt::{DISPATCH_LEVEL, Kirql, KspinLock, PASSIVE_LEVEL};
 use crate::verifier::{Violation, violation};
 
 /// Addresses of the locks held now and the processors that hold them, in the order they were taken.
@@ -113,12 +115,16 @@ pub(crate) unsafe extern "win64" fn KeAcquireSpinLockRaiseToDpc(lock: *mut Kspin
 /// # Safety
 /// The caller holds the lock, taken at `old`.
 pub(crate) unsafe extern "win64" fn KeReleaseSpinLock(lock: *mut KspinLock, old: Kirql) {
+    let driver = gate::caller();
     released_at_dispatch("KeReleaseSpinLock", lock);
     // SAFETY: by this function's contract, the caller holds the lock, taken at `old`.
     unsafe {
         release(lock);
     }
     irql::lower(old);
+    if old == PASSIVE_LEVEL {
+        inject::wait_if_held_up(driver);
+    }
 }
 
 /// Takes the lock. IRQL ≥ `DISPATCH_LEVEL`.

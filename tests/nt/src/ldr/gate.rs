@@ -48,6 +48,7 @@ const ATTRIBUTED: &[&str] = &[
     "IoGetDeviceInterfaces",
     "IoRegisterDeviceInterface",
     "IoAllocateMdl",
+    "KeReleaseSpinLock",
     "PsCreateSystemThread",
 ];
 

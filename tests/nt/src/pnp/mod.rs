@@ -28,8 +28,8 @@ pub(crate) use interface::{
     IoGetDeviceInterfaces, IoRegisterDeviceInterface, IoSetDeviceInterfaceState, list_no_more,
 };
 pub(crate) use notification::{
-    IoRegisterPlugPlayNotification, IoUnregisterPlugPlayNotification, lose as lose_notifications,
-    registered_within,
+    IoRegisterPlugPlayNotification, IoUnregisterPlugPlayNotification, announce_again,
+    lose as lose_notifications, registered_within,
 };
 pub(crate) use property::{IoGetDeviceProperty, IoOpenDeviceRegistryKey, hide_ids};
 pub(crate) use root::{

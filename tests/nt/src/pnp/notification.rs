@@ -72,6 +72,13 @@ pub(super) fn changed(class: Guid, link: String, arrival: bool) {
     QUEUED.set();
 }
 
+/// Tells drivers once more of a class's enabled interfaces.
+pub(crate) fn announce_again(class: &Guid) {
+    for link in interface::enabled(class) {
+        changed(*class, link, true);
+    }
+}
+
 /// Returns the number of events that were delivered so far.
 pub(super) fn delivered() -> u32 {
     DELIVERED.load(Ordering::Relaxed)
