@@ -37,6 +37,12 @@ for %%f in (idefilter.sys idefallback.sys xenpci.sys xenvbd.sys idefilter.inf xe
   echo %%f is missing here: nothing was done.
   exit /b 3
 )
+rem Where a policy has disabled the registry tools, reg.exe answers as if nothing were there.
+reg query HKLM\SYSTEM\Select /v Current >nul 2>&1
+if not "%errorlevel%"=="0" (
+  echo reg.exe cannot read the registry: nothing was done. Is the policy DisableRegistryTools in force?
+  exit /b 7
+)
 rem What is installed now would go at the restart that ends an uninstallation, and the class filters would stay.
 for %%s in (idefilter idefallback xenpci xenvbd) do reg query "HKLM\SYSTEM\CurrentControlSet\Services\%%s" /v DeleteFlag >nul 2>&1 && (
   echo The service %%s was uninstalled, and Windows removes it at the restart only: restart first. Nothing was done.

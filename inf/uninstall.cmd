@@ -26,6 +26,12 @@ if not "%~1"=="" (
   echo Without xenguard.exe, and on Server 2003, this takes no arguments, and has no --dry-run: nothing was done.
   exit /b 2
 )
+rem Where a policy has disabled the registry tools, reg.exe answers as if nothing were there.
+reg query HKLM\SYSTEM\Select /v Current >nul 2>&1
+if not "%errorlevel%"=="0" (
+  echo reg.exe cannot read the registry: nothing was done. Is the policy DisableRegistryTools in force?
+  exit /b 7
+)
 net stop xenguard-svc >nul 2>&1
 sc delete xenguard-svc >nul 2>&1
 reg delete HKLM\SYSTEM\CurrentControlSet\Services\EventLog\System\xenguard-svc /f >nul 2>&1

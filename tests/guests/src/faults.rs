@@ -104,12 +104,10 @@ pub fn run(kinds: &[String], rest: bool, every: u64) -> Result<()> {
     let (counted, _) = boots(&layout, &rig, "faults-count", &[])?;
     let last = counted.last().context("the guest printed nothing")?;
     let requests = last.first(protocol::Line::Requests.name()).context("the requests were not counted")?;
-    let path = page_path(&layout);
-    let text = if path.exists() { fs::read_to_string(&path)? } else { String::new() };
-    let mut all = read_page(&text);
     let mut new = Found::default();
     for (kind, count) in &requests.fields {
-        if !kinds.is_empty() && !kinds.contains(kind) || rest && all.is_done(kind, &drivers) {
+        let left_out = !kinds.is_empty() && !kinds.contains(kind);
+        if left_out || rest && on_page(&layout)?.is_done(kind, &drivers) {
             continue;
         }
         let count: u64 = count.parse().with_context(|| format!("{kind}={count}"))?;
@@ -120,6 +118,8 @@ pub fn run(kinds: &[String], rest: bool, every: u64) -> Result<()> {
         found.drivers.insert(kind.clone(), drivers.clone());
         found.boot(&layout, &rig, kind, &plans);
         if every <= 1 {
+            // Another run may have written other kinds meanwhile.
+            let mut all = on_page(&layout)?;
             all.replace(kind, &found);
             write_page(&layout, &all)?;
         }
@@ -236,6 +236,13 @@ const AGAIN: &str = "Boots that were run again, after what they had shown was me
 
 fn page_path(layout: &Layout) -> PathBuf {
     layout.root().join("docs/results/faults.md")
+}
+
+/// Returns what the page says, nothing where there is none.
+fn on_page(layout: &Layout) -> Result<Found> {
+    let path = page_path(layout);
+    let text = if path.exists() { fs::read_to_string(&path)? } else { String::new() };
+    Ok(read_page(&text))
 }
 
 fn write_page(layout: &Layout, found: &Found) -> Result<()> {

@@ -577,8 +577,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a stop is known before it is told",
         file: "idefilter/src/state.rs",
-        from: "would do so before this was said.\n        announce(bugcheck);",
-        to: "would do so.\n        drop(state);\n        announce(bugcheck);",
+        from: "&& !stopped\n    {\n",
+        to: "&& !stopped\n    {\n        drop(state);\n",
         caught_by: &[Guest("filter-without-memory")],
     },
     Mutant {

@@ -239,7 +239,7 @@ fn contents(layout: &Layout) -> Result<Package> {
     let catalog = catalog::of(&members, &hardware_ids, date)?;
     files.insert(CATALOG.to_owned(), catalog);
 
-    for script in ["install.cmd", "uninstall.cmd"] {
+    for script in SCRIPTS {
         files.insert(script.to_owned(), read(&layout.root().join("inf").join(script))?);
     }
     for (place, source) in PAPERS
@@ -262,6 +262,9 @@ fn contents(layout: &Layout) -> Result<Package> {
     let name = format!("xenguard-{}", env!("CARGO_PKG_VERSION"));
     Ok(Package { name, files, date, crates, bases: components::bases()? })
 }
+
+/// The scripts in the zip, whose sources stand beside the INF files.
+const SCRIPTS: [&str; 2] = ["install.cmd", "uninstall.cmd"];
 
 /// The documents in the zip, which have the same paths in the sources.
 pub(crate) const PAPERS: &[&str] = &[
@@ -326,4 +329,20 @@ fn sign(package: &mut Package, signer: &Signer, test: bool, work: &Path) -> Resu
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}; run cargo xtask build first", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_asks_nothing_of_reg_before_it_knows_that_reg_answers() {
+        for script in SCRIPTS {
+            let text = fs::read_to_string(Layout::here().root().join("inf").join(script)).unwrap();
+            let mut lines = text.lines().skip_while(|line| !line.contains("reg query"));
+            assert_eq!(lines.next(), Some(r"reg query HKLM\SYSTEM\Select /v Current >nul 2>&1"), "{script}");
+            assert_eq!(lines.next(), Some(r#"if not "%errorlevel%"=="0" ("#), "{script}");
+            assert!(lines.by_ref().take_while(|line| *line != ")").any(|line| line.contains("exit /b")), "{script}");
+        }
+    }
 }

@@ -41,7 +41,7 @@ const OTHERS_BACKING: &str = "b=/local/domain/0/backend/vbd/$DOMID && cd /sys/bu
 const EXCHANGED: &str = "b=/local/domain/0/backend/vbd/$DOMID/51728; truncate -s 8M other.img && \
      d=$(losetup --show -f other.img) && cd /sys/bus/xen-backend/drivers/vbd && \
      xenstore-write $b/physical-device $(stat -L -c %t:%T $d) $b/state 5 && echo vbd-$DOMID-51728 >unbind && \
-     sleep 1 && echo vbd-$DOMID-51728 >bind && sleep 8";
+     sleep 1 && echo vbd-$DOMID-51728 >bind";
 /// Two vbds of blkback's over one loop device, both read-only. qemu 7.2 refuses a disk that is not writable.
 const READ_ONLY_TWICE: &str = "truncate -s 2M both.img && d=$(losetup --show -r -f both.img) && for v in xvde xvdf; do \
      xl block-attach $DOMID format=raw,vdev=$v,access=ro,backendtype=phy,script=/run/job/block-fast.sh,target=$d || exit; \
@@ -66,7 +66,7 @@ const REPLACED_BY_ANOTHER: &str = "truncate -s 8M other.img && d=$(losetup --sho
      xl pause $DOMID && xenstore-rm $f && xenstore-rm $b && sleep 2 && \
      xenstore-chmod /local/domain/0/backend/vbd/$DOMID n0 r$DOMID && \
      xenstore-chmod /local/domain/$DOMID/device/vbd n$DOMID r0 && \
-     xenstore-write $n $b/state 1 $f/state 1 && sleep 1 && xl unpause $DOMID && sleep 8";
+     xenstore-write $n $b/state 1 $f/state 1 && sleep 1 && xl unpause $DOMID";
 
 /// The guests, in the order of the table in docs/testing.md.
 pub(super) const BOOTS: &[Scenario] = &[

@@ -15,6 +15,8 @@ use crate::fs::Device;
 use crate::ke::{self, thread};
 use crate::nt::*;
 
+/// Sectors between the partition table and the first partition, which nobody else uses: the first, and how many.
+const UNUSED: (u64, usize) = (8, 8);
 /// Sectors of an even and of an odd reader's read: of several pages, and of more than one request without indirect
 /// segments has.
 const SECTORS: [u64; 2] = [40, 160];
@@ -54,6 +56,13 @@ impl Load {
             threads.start(move || read(disk, number, &counts));
         }
         Self { counts, threads }
+    }
+
+    /// Starts one thread that writes to the disk: what its unused sectors hold, over and over and without a flush, so that
+    /// one write is on its way at nearly every moment. PASSIVE_LEVEL.
+    pub(super) fn write(&mut self, disk: u32) {
+        let counts = Arc::clone(&self.counts);
+        self.threads.start(move || write(disk, &counts));
     }
 
     /// Reads that have succeeded so far.
@@ -130,5 +139,21 @@ fn read(disk: u32, number: u64, counts: &Counts) {
         counts.processors.fetch_or(1 << ke::processor::number(), Ordering::Relaxed);
         counts.ok.fetch_add(1, Ordering::Relaxed);
         at = at.wrapping_mul(5).wrapping_add(4099);
+    }
+}
+
+/// Writes to a disk's unused sectors what they hold, until a write fails or the threads are to end.
+fn write(disk: u32, counts: &Counts) {
+    let Some(mut device) = open(disk) else { return };
+    let (first, sectors) = UNUSED;
+    let mut content = vec![0; sectors * volume::SECTOR];
+    let mut done = device.read(first, &mut content);
+    while done.is_ok() && !counts.ending.load(Ordering::Relaxed) {
+        done = device.write(first, &content);
+    }
+    // As of a read that has failed.
+    if done.is_err() {
+        counts.started.fetch_add(1, Ordering::Relaxed);
+        counts.failed.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -11,11 +11,13 @@ const READERS: usize = 4;
 /// Reads after which the readers are believed to go on.
 const READS_AFTER: u32 = 64;
 
-/// Runs the exercise: at `ready for=outage` dom0 does something to the backend of the last disk. Files are
-/// written and flushed for `outage=<seconds>` from then on; afterwards the readers must go on.
+/// Runs the exercise: at `ready for=outage` dom0 does something to the backend of the last disk, which has reads and a
+/// write on their way. Files are written and flushed for `outage=<seconds>` from then on; afterwards the readers must go
+/// on.
 pub(super) fn run() {
     let (disk, seconds) = boot::options().outage;
-    let load = Load::start(disk, READERS);
+    let mut load = Load::start(disk, READERS);
+    load.write(disk);
     wait_until("reading", || load.done() >= 32);
     ask(Ready::Outage);
     let start = ke::clock::interrupt_time();
