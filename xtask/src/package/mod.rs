@@ -342,7 +342,10 @@ mod tests {
             let mut lines = text.lines().skip_while(|line| !line.contains("reg query"));
             assert_eq!(lines.next(), Some(r"reg query HKLM\SYSTEM\Select /v Current >nul 2>&1"), "{script}");
             assert_eq!(lines.next(), Some(r#"if not "%errorlevel%"=="0" ("#), "{script}");
-            assert!(lines.by_ref().take_while(|line| *line != ")").any(|line| line.contains("exit /b")), "{script}");
+            assert!(
+                lines.by_ref().take_while(|line| *line != ")").any(|line| line.contains("exit /b")),
+                "{script}"
+            );
         }
     }
 }
