@@ -134,13 +134,22 @@ pub fn run(kinds: &[String], rest: bool, every: u64) -> Result<()> {
 /// As [`run`]; there is no page.
 pub fn again() -> Result<()> {
     let layout = Layout::here();
-    let path = page_path(&layout);
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}; run cargo xtask faults first", path.display()))?;
-    let mut found = read_page(&text);
-    let plans: Vec<_> = found.wrong.drain(..).map(|wrong| plan_of(&wrong).to_owned()).collect();
+    ensure!(
+        page_path(&layout).exists(),
+        "there is no {}; run cargo xtask faults first",
+        page_path(&layout).display()
+    );
+    let plans: Vec<_> = on_page(&layout)?.wrong.iter().map(|wrong| plan_of(wrong).to_owned()).collect();
     let rig = prepare(&layout)?;
-    found.boot(&layout, &rig, "again", &plans);
+    let mut new = Found::default();
+    new.boot(&layout, &rig, "again", &plans);
+    // Another run may have written other kinds meanwhile.
+    let mut found = on_page(&layout)?;
+    found.wrong.retain(|wrong| !plans.iter().any(|plan| plan == plan_of(wrong)));
+    found.wrong.extend(new.wrong);
+    for (key, count) in new.ends {
+        *found.ends.entry(key).or_insert(0) += count;
+    }
     found.again += plans.len();
     write_page(&layout, &found)?;
     found.judge()
