@@ -54,6 +54,8 @@ const ROUND: usize = 64;
 /// Time that a read of [`Queue::read_now`] may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_STEP: Duration = Duration::from_millis(1);
+/// Time after which the backend is notified again, and each time again: a notification may have been lost.
+const READ_NUDGE: Duration = Duration::from_secs(1);
 
 /// Tag of the ring request of [`Queue::read_now`]. Other tags are a request's address, which is even.
 const READ_NOW: usize = usize::MAX;
@@ -180,7 +182,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
         &mut self,
         sector: u64,
         into: &mut [u8],
-        mut pause: impl FnMut(Duration),
+        mut pause: impl FnMut(Duration) -> Duration,
     ) -> Result<(), ReadError> {
         let Backend::Ring(frontend) = &mut self.backend else {
             return Err(ReadError::Unsent(blkif::Error::NotConnected));
@@ -614,13 +616,13 @@ pub fn read_now<H: Hal>(
     frontend: &mut blkif::Frontend<H>,
     sector: u64,
     into: &mut [u8],
-    pause: &mut impl FnMut(Duration),
+    pause: &mut impl FnMut(Duration) -> Duration,
 ) -> Result<(), ReadError> {
     let (operation, bytes) = (Operation::Read, into.len());
     let request = Copied { tag: READ_NOW, operation, sector, bytes, offset: 0 };
     frontend.submit_copied(&request, |_, _, _| ()).map_err(ReadError::Unsent)?;
     frontend.push();
-    let mut left = READ_TIMEOUT.as_millis() / READ_STEP.as_millis();
+    let (mut waited, mut nudge) = (Duration::ZERO, READ_NUDGE);
     let mut arrived = |data: Arrived<'_>| {
         data.memory.copy_out(0, &mut into[data.offset..data.offset + data.length]);
     };
@@ -628,12 +630,14 @@ pub fn read_now<H: Hal>(
         if let Some(completion) = frontend.take(&mut arrived) {
             break completion;
         }
-        if left == 0 {
+        if waited >= READ_TIMEOUT {
             // Whatever comes back later comes back as failed, with the page's grant ended or held.
             frontend.disconnect();
+        } else if waited >= nudge {
+            frontend.nudge();
+            nudge = waited + READ_NUDGE;
         }
-        left = left.saturating_sub(1);
-        pause(READ_STEP);
+        waited += pause(READ_STEP);
     };
     completion.result.map_err(ReadError::Failed)
 }

@@ -218,9 +218,12 @@ impl Platform {
         folder
     }
 
-    /// Lets other threads run for this long. PASSIVE_LEVEL.
-    pub(crate) fn pause(self, time: Duration) {
+    /// Lets other threads run for at least this long. Returns the time that it took, which is a tick of NT's clock where
+    /// that is longer. PASSIVE_LEVEL.
+    pub(crate) fn pause(self, time: Duration) -> Duration {
+        let began = time::interrupt_time();
         time::sleep(time);
+        Duration::from_nanos(time::interrupt_time().saturating_sub(began) * 100)
     }
 
     /// Changes each time the guest has been resumed. Any IRQL.

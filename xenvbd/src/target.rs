@@ -38,13 +38,27 @@ const CLOSE_SECONDS: u32 = 5;
 /// Time that a backend that closes may take for the requests it has, in seconds.
 const DRAIN_SECONDS: u32 = 5;
 const POLL: Duration = Duration::from_millis(10);
-const POLLS_PER_SECOND: u32 = 100;
 
 /// After how many seconds without an answer a backend is notified once more: a notification may have been
 /// lost.
 const NUDGE_SECONDS: u32 = 10;
 /// After how many it is reported.
 const REPORT_SECONDS: u32 = 30;
+
+/// The end of the time that a backend may take. It is not counted in pauses, each of which lasts a tick of NT's clock.
+struct Deadline(u64);
+
+impl Deadline {
+    /// Returns the deadline in so many seconds. Any IRQL.
+    fn after(seconds: u32) -> Self {
+        Self(time::interrupt_time() + u64::from(seconds) * 10_000_000)
+    }
+
+    /// Returns true once it has passed. Any IRQL.
+    fn has_passed(&self) -> bool {
+        time::interrupt_time() >= self.0
+    }
+}
 
 /// A connected vbd.
 pub(crate) struct Target {
@@ -339,7 +353,8 @@ impl Target {
     /// Waits until no request is on its way, for at most [`DRAIN_SECONDS`], then gives up those that are
     /// left: the backend has had its time. Nobody may bring new ones. PASSIVE_LEVEL.
     pub(crate) fn run_dry(&self) {
-        for _ in 0..DRAIN_SECONDS * POLLS_PER_SECOND {
+        let deadline = Deadline::after(DRAIN_SECONDS);
+        while !deadline.has_passed() {
             if self.channels.iter().all(|channel| channel.is_idle()) {
                 return;
             }
@@ -365,7 +380,8 @@ impl Target {
     /// work on the pages of a request, which is kept for good if it has to be ended meanwhile. It tells nobody of an answer
     /// any more. Every queue is held. PASSIVE_LEVEL.
     fn let_finish(&self) {
-        for _ in 0..DRAIN_SECONDS * POLLS_PER_SECOND {
+        let deadline = Deadline::after(DRAIN_SECONDS);
+        while !deadline.has_passed() {
             self.channels.iter().for_each(|channel| channel.service());
             if self.in_flight() == 0 {
                 return;
@@ -702,7 +718,7 @@ impl Target {
                 Err(_) if frontend.disk().is_none() || time::interrupt_time() > give_up => {
                     return Err(UNREAD);
                 }
-                Err(_) => self.platform.pause(READ_AGAIN),
+                Err(_) => _ = self.platform.pause(READ_AGAIN),
             }
         }
     }
@@ -813,11 +829,10 @@ fn offer_to(
         *rings = offer(platform, xenbus, options, features, channels)?;
         Ok::<(), Error>(())
     };
-    let mut left = HANDSHAKE_SECONDS * POLLS_PER_SECOND;
+    let deadline = Deadline::after(HANDSHAKE_SECONDS);
     let pause = || {
         platform.pause(POLL);
-        left = left.saturating_sub(1);
-        left > 0
+        !deadline.has_passed()
     };
     match xenbus.connect(&mut { platform }, again, offer, pause)? {
         Connected::To(disk) => Ok(with_blocks(disk, xenbus.vbd().kind)),
@@ -862,10 +877,11 @@ fn close(platform: Platform, xenbus: &mut XenbusDevice) {
         debug_print!(DRIVER, "disk {device}: it cannot be closed: {error}");
         return;
     }
-    for _ in 0..CLOSE_SECONDS * POLLS_PER_SECOND {
+    let deadline = Deadline::after(CLOSE_SECONDS);
+    while !deadline.has_passed() {
         match xenbus.advance(&mut store) {
             Ok(Event::Closed) => return,
-            Ok(_) => platform.pause(POLL),
+            Ok(_) => _ = platform.pause(POLL),
             Err(error) => {
                 debug_print!(DRIVER, "disk {device}: it cannot be closed: {error}");
                 return;

@@ -9,7 +9,14 @@ use crate::no_allocation;
 use xen::fake::{self, Blkback};
 use xen::{GrantRef, Hal, Port, SharedPage, grant};
 
+/// A tick of NT's clock, the shortest time for which a thread sleeps.
+const TICK: Duration = Duration::from_micros(15_625);
+
 thread_local! {
+    /// Time for which the driver has waited.
+    static PAUSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    /// The next notification does not reach the backend.
+    static LOSES: Cell<bool> = const { Cell::new(false) };
     /// While the driver waits, the backend does nothing.
     static SILENT: Cell<bool> = const { Cell::new(false) };
     /// The backend maps a page of a request's as soon as references run out.
@@ -21,6 +28,16 @@ thread_local! {
 /// Has the backend do nothing from here on while the driver waits.
 pub(crate) fn silence() {
     SILENT.set(true);
+}
+
+/// Loses the next notification of the backend.
+pub(crate) fn lose() {
+    LOSES.set(true);
+}
+
+/// Returns the time for which the driver has waited.
+pub(crate) fn paused() -> Duration {
+    PAUSED.get()
 }
 
 /// Has the backend answer from here on while it is notified, as where it gets the guest's processor for it.
@@ -45,11 +62,14 @@ impl Platform {
         Self { hal, backend }
     }
 
-    /// Lets the backend work, instead of waiting.
-    pub(crate) fn pause(&self, _time: Duration) {
+    /// Lets the backend work, instead of waiting. Returns the time that it took: a whole tick of NT's clock.
+    pub(crate) fn pause(&self, time: Duration) -> Duration {
         if !SILENT.get() {
             self.backend.borrow_mut().run();
         }
+        let took = time.max(TICK);
+        PAUSED.set(PAUSED.get() + took);
+        took
     }
 }
 
@@ -76,7 +96,7 @@ unsafe impl Hal for Platform {
     fn notify(&self, port: Port) {
         no_allocation::except(|| {
             self.hal.notify(port);
-            if QUICK.get() {
+            if QUICK.get() && !LOSES.take() {
                 self.backend.borrow_mut().run();
             }
         });

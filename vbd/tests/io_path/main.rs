@@ -556,6 +556,29 @@ fn a_read_before_any_command_waits_for_its_answer() {
 }
 
 #[test]
+fn a_read_that_is_not_answered_ends_after_ten_seconds_on_a_coarse_clock() {
+    let mut disk = Disk::new();
+    hal::silence();
+    assert!(disk.read_now(0, &mut [0; 512]).is_err());
+    let seconds = hal::paused().as_secs_f64();
+    assert!((10.0..10.1).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn a_read_whose_notification_is_lost_is_told_again() {
+    let mut disk = Disk::new();
+    disk.fill(9);
+    hal::silence();
+    hal::quicken();
+    hal::lose();
+    let mut block = [0; 512];
+    disk.read_now(3, &mut block).unwrap();
+    assert_eq!(block.as_slice(), disk.bytes(extent(3, 1)));
+    let seconds = hal::paused().as_secs_f64();
+    assert!((1.0..1.1).contains(&seconds), "{seconds}");
+}
+
+#[test]
 fn a_request_that_reached_no_queue_has_no_device() {
     let order = Order::new(0, None, Vec::new());
     let Ok(request) = Request::new(order.srb(), Action::Flush, Terms { copy_all: false, block_size: 512 })

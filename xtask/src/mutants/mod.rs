@@ -575,6 +575,20 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("root-without-memory")],
     },
     Mutant {
+        what: "the time of the first read is counted in pauses",
+        file: "vbd/src/queue.rs",
+        from: "waited += pause(READ_STEP);",
+        to: "pause(READ_STEP);\n        waited += READ_STEP;",
+        caught_by: &[Integration("vbd", "io_path")],
+    },
+    Mutant {
+        what: "a lost notification of the first read is not repeated",
+        file: "vbd/src/queue.rs",
+        from: "frontend.nudge();\n            nudge = waited",
+        to: "nudge = waited",
+        caught_by: &[Integration("vbd", "io_path")],
+    },
+    Mutant {
         what: "a stop is known before it is told",
         file: "idefilter/src/state.rs",
         from: "&& !stopped\n    {\n",
