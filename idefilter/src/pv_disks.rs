@@ -9,7 +9,8 @@ use core::time::Duration;
 use guard::decision::PvDisks;
 use guard::host;
 use wdm::mapping::{Caching, Mapping};
-use wdm::{pool, time, utf16};
+use wdm::time::{self, Patience};
+use wdm::{pool, utf16};
 use xen::cpuid::{Native, Xen};
 use xen::hypercall::VmCall;
 use xen::store::{self, Client, PAYLOAD_BUFFER, Polling, Ring, Store};
@@ -120,13 +121,10 @@ fn backend_patience() -> Duration {
 
 /// Looks again and again while a backend is not ready, for as long as `patience` lasts.
 fn survey_until_ready(store: &mut impl Store, patience: Duration) -> Result<PvDisks, Failure> {
-    let mut waited = Duration::ZERO;
+    let mut patience = Patience::new(patience);
     loop {
         match survey::survey(store, firmware::hard_disks) {
-            Err(survey::Failure::Backend { .. }) if waited < patience => {
-                time::sleep(BACKEND_INTERVAL);
-                waited += BACKEND_INTERVAL;
-            }
+            Err(survey::Failure::Backend { .. }) if patience.pause(BACKEND_INTERVAL) => {}
             outcome => return outcome.map_err(Failure::Survey),
         }
     }

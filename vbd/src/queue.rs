@@ -51,8 +51,9 @@ pub const MAXIMUM_TRANSFER: u32 = 4 << 20;
 /// do something else between them.
 const ROUND: usize = 64;
 
-/// Time that a read of [`Queue::read_now`] may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that a read of [`Queue::read_now`] may take: a disk that spins up, or another path to it, takes more than ten
+/// seconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_STEP: Duration = Duration::from_millis(1);
 /// Time after which the backend is notified again, and each time again: a notification may have been lost.
 const READ_NUDGE: Duration = Duration::from_secs(1);
@@ -177,7 +178,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
     /// before any request; at most a page.
     ///
     /// # Errors
-    /// The read is not valid, or failed, or took longer than ten seconds.
+    /// The read is not valid, or failed, or took longer than 30 seconds.
     pub fn read_now(
         &mut self,
         sector: u64,
@@ -611,7 +612,7 @@ impl<H: Hal, S: Srb> Queue<H, S> {
 /// flight; at most a page.
 ///
 /// # Errors
-/// The read is not valid, or failed, or took longer than ten seconds.
+/// The read is not valid, or failed, or took longer than 30 seconds.
 pub fn read_now<H: Hal>(
     frontend: &mut blkif::Frontend<H>,
     sector: u64,

@@ -31,6 +31,37 @@ pub fn system_time() -> u64 {
     shared(0x14)
 }
 
+/// Returns the time that has passed since a result of [`interrupt_time`]. Any IRQL.
+#[must_use]
+pub fn since(began: u64) -> Duration {
+    Duration::from_nanos(interrupt_time().saturating_sub(began) * 100)
+}
+
+/// The end of a time that somebody may take, on the clock of [`interrupt_time`].
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(u64);
+
+impl Deadline {
+    /// Returns the deadline that is this time away. Any IRQL.
+    #[must_use]
+    pub fn after(time: Duration) -> Self {
+        let units = u64::try_from(time.as_nanos() / 100).unwrap_or(u64::MAX);
+        Self(interrupt_time().saturating_add(units))
+    }
+
+    /// Returns true once it has passed. Any IRQL.
+    #[must_use]
+    pub fn has_passed(self) -> bool {
+        interrupt_time() >= self.0
+    }
+
+    /// Returns the patience of the time that is left. Any IRQL.
+    #[must_use]
+    pub fn patience(self) -> Patience {
+        Patience::new(Duration::from_nanos(self.0.saturating_sub(interrupt_time()).saturating_mul(100)))
+    }
+}
+
 /// Spins. Any IRQL; keep it under 50 µs at DISPATCH_LEVEL.
 pub fn stall(time: Duration) {
     // SAFETY: callable at any IRQL.
@@ -42,6 +73,40 @@ pub fn sleep(time: Duration) {
     let mut interval = relative(time);
     // SAFETY: the interval lives across the call.
     let _ = unsafe { KeDelayExecutionThread(_MODE::KernelMode as i8, 0, &raw mut interval) };
+}
+
+/// Lets other threads run for at least this long, and returns the time that passed. A longer one than NT's clock explains is
+/// not counted as a whole: the host ran none of the machine's processors meanwhile, perhaps nor whoever is waited for.
+/// IRQL ≤ APC_LEVEL.
+pub fn pause(time: Duration) -> Duration {
+    const MOST_BEHIND: Duration = Duration::from_millis(100);
+    let began = interrupt_time();
+    sleep(time);
+    since(began).min(time + MOST_BEHIND)
+}
+
+/// The time that somebody may take while pauses are made. It is not a number of them, each of which lasts a tick of NT's clock
+/// at least.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience(Duration);
+
+impl Patience {
+    /// Returns the patience of this time.
+    #[must_use]
+    pub const fn new(time: Duration) -> Self {
+        Self(time)
+    }
+
+    /// Pauses for at least this long, and returns true, or returns false if no time is left. Whoever looks before each pause
+    /// has looked after the last. IRQL ≤ APC_LEVEL.
+    #[must_use]
+    pub fn pause(&mut self, time: Duration) -> bool {
+        if self.0.is_zero() {
+            return false;
+        }
+        self.0 = self.0.saturating_sub(pause(time));
+        true
+    }
 }
 
 /// Returns the performance counter and its frequency in Hz. Any IRQL.

@@ -20,8 +20,9 @@ use wdm::Shared;
 use wdm::event::{Event, Kind};
 use wdm::mapping::{Caching, Mapping};
 use wdm::mutex::{Guard, Mutex};
+use wdm::pool;
 use wdm::thread::{self, Thread};
-use wdm::{pool, time};
+use wdm::time::{Deadline, Patience};
 use xen::hvm::{self, StoreLocation};
 use xen::hypercall::VmCall;
 use xen::store::path::PathBuf;
@@ -68,8 +69,8 @@ pub(crate) struct Waiting {
     hypercall: VmCall,
     port: Port,
     signals: Shared<Signals>,
-    /// When the current wait began, as [`time::interrupt_time`] counts.
-    since: u64,
+    /// The end of the current wait.
+    until: Deadline,
 }
 
 impl Transport for Waiting {
@@ -79,13 +80,10 @@ impl Transport for Waiting {
     }
 
     fn wait(&mut self, idle: u32) -> bool {
-        let now = time::interrupt_time();
         if idle == 0 {
-            self.since = now;
+            self.until = Deadline::after(PATIENCE);
         }
-        // Units of 100 ns.
-        let waited = now.wrapping_sub(self.since);
-        if u128::from(waited) * 100 >= PATIENCE.as_nanos() {
+        if self.until.has_passed() {
             return false;
         }
         if !self.signals.reply.wait_timeout(LOOK) {
@@ -269,8 +267,12 @@ impl Store {
         // SAFETY: a whole mapped page, resident and aligned, that outlives the ring (the order of
         // Connection's fields); no reference into it is made.
         let memory = unsafe { SharedMemory::new(NonNull::new_unchecked(page.as_ptr()), PAGE_SIZE) };
-        let waiting =
-            Waiting { hypercall: shared.hypercall, port, signals: Shared::clone(&shared.signals), since: 0 };
+        let waiting = Waiting {
+            hypercall: shared.hypercall,
+            port,
+            signals: Shared::clone(&shared.signals),
+            until: Deadline::after(PATIENCE),
+        };
         let ring = match found {
             Found::AtRest => Some(Ring::new(memory)),
             Found::Abandoned => inherit(&shared.hypercall, port, memory),
@@ -400,13 +402,11 @@ fn inherit(hypercall: &VmCall, port: Port, memory: SharedMemory) -> Option<Ring>
     /// Pauses for which xenstored must have been quiet.
     const QUIET: u32 = 5;
     const PAUSE: Duration = Duration::from_millis(10);
-    let mut left = PATIENCE.as_millis() / PAUSE.as_millis();
+    let mut patience = Patience::new(PATIENCE);
     Ring::inherit(memory, QUIET, || {
         // It may be waiting for room that was made, or for a notification that was never sent.
         let _ = event_channel::send(hypercall, port);
-        time::sleep(PAUSE);
-        left = left.saturating_sub(1);
-        left > 0
+        patience.pause(PAUSE)
     })
 }
 

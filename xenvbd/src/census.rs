@@ -16,6 +16,7 @@
 use alloc::vec::Vec;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 
 use guard::backing::Backing;
 use guard::census::{self, Class, Counts, Disk, Identity, Listed, Origin, Own, Signature};
@@ -76,7 +77,7 @@ struct Found {
 
 /// Shortest time that a disk that has been disconnected stays listed, in 100 ns: its arrival may be under
 /// way.
-const FAREWELL: u64 = 5 * 10_000_000;
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Statuses that say that a disk has gone since it was listed.
 const GONE: [NtStatus; 5] = [
@@ -660,9 +661,8 @@ fn is_there(disk: &OwnDisk, found: &[Found]) -> bool {
 
 /// Takes disks off the list that have been disconnected and that the system does not have any more.
 fn forget_departed(own: &mut Vec<OwnDisk>, found: &[Found]) {
-    let now = time::interrupt_time();
     own.retain(|disk| {
-        let lately = |departed| now.saturating_sub(departed) < FAREWELL;
+        let lately = |departed| time::since(departed) < FAREWELL;
         disk.departed.is_none_or(|departed| is_there(disk, found) || lately(departed))
     });
 }

@@ -12,7 +12,7 @@ use wdm::Shared;
 use vbd::memory::WINDOW_PAGES;
 use wdm::event::Event;
 use wdm::mapping::Reserved;
-use wdm::{NtStatus, debug_print, time};
+use wdm::{NtStatus, debug_print};
 use xen::blkif::{self, VirtualDevice};
 use xen::store::{self, Errno, Names, Store};
 use xen::{DomainId, Frame, GrantRef, Hal, Port, SharedMemory, SharedPage, grant};
@@ -44,8 +44,8 @@ pub(crate) enum Error {
     Store(store::Error),
     /// The block frontend failed.
     Blkif(blkif::Error),
-    /// The backend did not come to the state that the handshake needs within this many seconds.
-    Backend(u32),
+    /// The backend did not come to the state that the handshake needs within this time.
+    Backend(Duration),
     /// Event channel, and the table's status.
     EventChannel(Status),
     /// The vbd is no disk of the kind this driver serves.
@@ -79,7 +79,7 @@ impl fmt::Display for Error {
             Self::NoInterface => write!(f, "xenpci offers no interface of version {VERSION}"),
             Self::Store(error) => write!(f, "{error}"),
             Self::Blkif(error) => write!(f, "{error}"),
-            Self::Backend(seconds) => write!(f, "the backend is not ready after {seconds} s"),
+            Self::Backend(time) => write!(f, "the backend is not ready after {time:?}"),
             Self::EventChannel(status) => write!(f, "no event channel, xenpci answered {}", status.0),
             Self::Shared(other) => write!(f, "it stands for the same storage as vbd {other}"),
             Self::Suspend(status) => write!(f, "xenpci answered {}", status.0),
@@ -216,14 +216,6 @@ impl Platform {
         // Ten digits at most, so the text fits.
         let _ = fmt::Write::write_fmt(&mut folder, format_args!("{VBDS}/{}", device.0));
         folder
-    }
-
-    /// Lets other threads run for at least this long. Returns the time that it took, which is a tick of NT's clock where
-    /// that is longer. PASSIVE_LEVEL.
-    pub(crate) fn pause(self, time: Duration) -> Duration {
-        let began = time::interrupt_time();
-        time::sleep(time);
-        Duration::from_nanos(time::interrupt_time().saturating_sub(began) * 100)
     }
 
     /// Changes each time the guest has been resumed. Any IRQL.

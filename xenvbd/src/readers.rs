@@ -21,34 +21,20 @@ use core::time::Duration;
 use guard::census::Identity;
 use wdm::mutex::Mutex;
 use wdm::thread::Thread;
-use wdm::{NtStatus, Result, Shared, SpinLock, debug_print, interface, pool, time, unicode};
+use wdm::time::Deadline;
+use wdm::{NtStatus, Result, Shared, SpinLock, debug_print, interface, pool, unicode};
 
 use crate::identity::Unreadable;
 use crate::{DRIVER, identity};
 
 /// Time that disks have together which a census waits for, in 100 ns.
-const PATIENCE: u64 = 5 * 10_000_000;
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two looks for an answer.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// Most threads that read disks of others at the same time, and most of them for disks that are no aliases, whatever is on
 /// them.
 const MOST_READERS: usize = 32;
 const MOST_FOR_OTHERS: usize = 16;
-
-/// The time at which whoever waits for a disk goes on without it, as [`time::interrupt_time`] counts.
-#[derive(Clone, Copy)]
-struct Deadline(u64);
-
-impl Deadline {
-    /// Returns the deadline of a reading that is asked for now.
-    fn from_now() -> Self {
-        Self(time::interrupt_time() + PATIENCE)
-    }
-
-    fn is_over(self) -> bool {
-        time::interrupt_time() >= self.0
-    }
-}
 
 /// Knowledge of a disk's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +190,7 @@ impl Readers {
             known: Known::Reading,
             reading,
             begun: false,
-            until: Deadline::from_now(),
+            until: Deadline::after(PATIENCE),
             comparison: if may_be_alias { Comparison::Due } else { Comparison::Done },
             present: true,
         };
@@ -236,7 +222,7 @@ impl Readers {
         let Some(until) = until.flatten() else { return false };
         let answered = self.await_answer(link, until);
         let is_due = self.with(link, |entry| {
-            let in_vain = !answered && entry.known == Known::Reading && entry.until.is_over();
+            let in_vain = !answered && entry.known == Known::Reading && entry.until.has_passed();
             if in_vain && !entry.begun {
                 entry.known = Known::Failed;
             }
@@ -261,15 +247,14 @@ impl Readers {
     }
 
     fn await_answer(&self, link: &[u16], deadline: Deadline) -> bool {
-        let mut waited = false;
+        let (mut patience, mut waited) = (deadline.patience(), false);
         while self.with(link, |entry| entry.known) == Some(Known::Reading) {
-            if deadline.is_over() {
+            if !patience.pause(INTERVAL) {
                 if waited {
                     debug_print!(DRIVER, "a disk that has to be read does not answer");
                 }
                 return false;
             }
-            time::sleep(INTERVAL);
             waited = true;
         }
         true

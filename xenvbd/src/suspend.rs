@@ -48,7 +48,7 @@ impl SuspendGate {
             if self.meeting.is_answered(made) {
                 return !self.meeting.is_refused(made);
             }
-            let waited = Duration::from_nanos(time::interrupt_time().saturating_sub(began) * 100);
+            let waited = time::since(began);
             let Some(left) = PATIENCE.checked_sub(waited).filter(|left| !left.is_zero()) else {
                 return false;
             };

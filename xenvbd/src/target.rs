@@ -12,7 +12,8 @@ use guard::census::{Content, Identity, Own, Signature, is_continued};
 use scsi::{Lun, Outcome};
 use vbd::{Terms, Unit};
 use wdm::mutex::Mutex;
-use wdm::{SpinLock, debug_print, pool, processor, time};
+use wdm::time::{self, Patience};
+use wdm::{SpinLock, debug_print, pool, processor};
 use xen::blkif::{
     Connected, Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, QueueOffer, VirtualDevice,
     XenbusDevice, polled,
@@ -28,15 +29,15 @@ use crate::identity::{self, Unreadable};
 use crate::options::Options;
 use crate::srb::Request;
 
-/// Time that a backend may take for the handshake, in seconds.
-const HANDSHAKE_SECONDS: u32 = 30;
-/// Time for which a read that another backend fails is tried again, in 100 ns, and the time between two.
-const READ_PATIENCE: u64 = 10 * 10_000_000;
+/// Time that a backend may take for the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Time for which a read that another backend fails is tried again, and the time between two.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
 const READ_AGAIN: Duration = Duration::from_millis(500);
-/// Time that a backend may take to close, in seconds. After that the ring's page is left to it.
-const CLOSE_SECONDS: u32 = 5;
-/// Time that a backend that closes may take for the requests it has, in seconds.
-const DRAIN_SECONDS: u32 = 5;
+/// Time that a backend may take to close. After that the ring's page is left to it.
+const CLOSE: Duration = Duration::from_secs(5);
+/// Time that a backend that closes may take for the requests it has.
+const DRAIN: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
 
 /// After how many seconds without an answer a backend is notified once more: a notification may have been
@@ -44,21 +45,6 @@ const POLL: Duration = Duration::from_millis(10);
 const NUDGE_SECONDS: u32 = 10;
 /// After how many it is reported.
 const REPORT_SECONDS: u32 = 30;
-
-/// The end of the time that a backend may take. It is not counted in pauses, each of which lasts a tick of NT's clock.
-struct Deadline(u64);
-
-impl Deadline {
-    /// Returns the deadline in so many seconds. Any IRQL.
-    fn after(seconds: u32) -> Self {
-        Self(time::interrupt_time() + u64::from(seconds) * 10_000_000)
-    }
-
-    /// Returns true once it has passed. Any IRQL.
-    fn has_passed(&self) -> bool {
-        time::interrupt_time() >= self.0
-    }
-}
 
 /// A connected vbd.
 pub(crate) struct Target {
@@ -196,13 +182,10 @@ impl Target {
         let first = queues.first_mut().ok_or(Error::Unsuitable("it has no queue"))?;
         if self.drive.is_none() {
             let identity = identity::identify(lun.sectors, lun.block_size.bytes(), |block, into| {
-                let platform = self.platform;
-                first.read_now(block * sectors_per_block, into, |time| platform.pause(time)).map_err(
-                    |error| {
-                        failed = Some(error);
-                        Unreadable::Disk
-                    },
-                )
+                first.read_now(block * sectors_per_block, into, time::pause).map_err(|error| {
+                    failed = Some(error);
+                    Unreadable::Disk
+                })
             });
             self.signature = identity.ok().flatten().map(|identity| identity.signature);
         }
@@ -350,43 +333,46 @@ impl Target {
         Ok(())
     }
 
-    /// Waits until no request is on its way, for at most [`DRAIN_SECONDS`], then gives up those that are
+    /// Waits until no request is on its way, for at most [`DRAIN`], then gives up those that are
     /// left: the backend has had its time. Nobody may bring new ones. PASSIVE_LEVEL.
     pub(crate) fn run_dry(&self) {
-        let deadline = Deadline::after(DRAIN_SECONDS);
-        while !deadline.has_passed() {
+        let mut patience = Patience::new(DRAIN);
+        loop {
+            // The backend may have gone behind its last answers, which it then announces to nobody.
+            self.channels.iter().for_each(|channel| channel.service());
             if self.channels.iter().all(|channel| channel.is_idle()) {
                 return;
             }
-            self.platform.pause(POLL);
+            if !patience.pause(POLL) {
+                break;
+            }
         }
         debug_print!(
             DRIVER,
-            "disk {}: its backend has not answered for {DRAIN_SECONDS} s, the requests are given up",
+            "disk {}: its backend has not answered for {DRAIN:?}, the requests are given up",
             self.number
         );
         self.abandon();
     }
 
     /// Ends every request of a backend that is gone. PASSIVE_LEVEL; waits for those that it has begun, at most
-    /// [`DRAIN_SECONDS`].
+    /// [`DRAIN`].
     pub(crate) fn give_up(&self) {
         self.hold();
         self.let_finish();
         self.abandon();
     }
 
-    /// Lets a backend that is gone, or closes, finish what it has begun, for at most [`DRAIN_SECONDS`]: it may still be at
+    /// Lets a backend that is gone, or closes, finish what it has begun, for at most [`DRAIN`]: it may still be at
     /// work on the pages of a request, which is kept for good if it has to be ended meanwhile. It tells nobody of an answer
     /// any more. Every queue is held. PASSIVE_LEVEL.
     fn let_finish(&self) {
-        let deadline = Deadline::after(DRAIN_SECONDS);
-        while !deadline.has_passed() {
+        let mut patience = Patience::new(DRAIN);
+        loop {
             self.channels.iter().for_each(|channel| channel.service());
-            if self.in_flight() == 0 {
+            if self.in_flight() == 0 || !patience.pause(POLL) {
                 return;
             }
-            self.platform.pause(POLL);
         }
     }
 
@@ -705,20 +691,17 @@ impl Target {
         let (Some(frontend), Some(port)) = (rings.first_mut(), port) else { return Err(UNREAD) };
         frontend.connect(port, *disk);
         let block_size = self.unit.lun().block_size;
-        let give_up = time::interrupt_time() + READ_PATIENCE;
+        let mut patience = Patience::new(READ_PATIENCE);
         loop {
             let identity = identity::identify(disk.sectors, block_size.bytes(), |block, into| {
                 let sector = block * u64::from(block_size.sectors());
-                vbd::read_now(frontend, sector, into, &mut |time| self.platform.pause(time))
-                    .map_err(|_| Unreadable::Disk)
+                vbd::read_now(frontend, sector, into, &mut time::pause).map_err(|_| Unreadable::Disk)
             });
             match identity {
                 Ok(identity) => return Ok(identity.map(|identity| identity.signature)),
                 // One that was not answered in time has ended the connection.
-                Err(_) if frontend.disk().is_none() || time::interrupt_time() > give_up => {
-                    return Err(UNREAD);
-                }
-                Err(_) => _ = self.platform.pause(READ_AGAIN),
+                Err(_) if frontend.disk().is_some() && patience.pause(READ_AGAIN) => {}
+                Err(_) => return Err(UNREAD),
             }
         }
     }
@@ -829,15 +812,11 @@ fn offer_to(
         *rings = offer(platform, xenbus, options, features, channels)?;
         Ok::<(), Error>(())
     };
-    let deadline = Deadline::after(HANDSHAKE_SECONDS);
-    let pause = || {
-        platform.pause(POLL);
-        !deadline.has_passed()
-    };
-    match xenbus.connect(&mut { platform }, again, offer, pause)? {
+    let mut patience = Patience::new(HANDSHAKE);
+    match xenbus.connect(&mut { platform }, again, offer, || patience.pause(POLL))? {
         Connected::To(disk) => Ok(with_blocks(disk, xenbus.vbd().kind)),
         Connected::Refused => Err(Error::Unsuitable("the backend closes")),
-        Connected::TimedOut => Err(Error::Backend(HANDSHAKE_SECONDS)),
+        Connected::TimedOut => Err(Error::Backend(HANDSHAKE)),
     }
 }
 
@@ -877,18 +856,19 @@ fn close(platform: Platform, xenbus: &mut XenbusDevice) {
         debug_print!(DRIVER, "disk {device}: it cannot be closed: {error}");
         return;
     }
-    let deadline = Deadline::after(CLOSE_SECONDS);
-    while !deadline.has_passed() {
+    let mut patience = Patience::new(CLOSE);
+    loop {
         match xenbus.advance(&mut store) {
             Ok(Event::Closed) => return,
-            Ok(_) => _ = platform.pause(POLL),
+            Ok(_) if patience.pause(POLL) => {}
+            Ok(_) => break,
             Err(error) => {
                 debug_print!(DRIVER, "disk {device}: it cannot be closed: {error}");
                 return;
             }
         }
     }
-    debug_print!(DRIVER, "disk {device}: its backend has not closed after {CLOSE_SECONDS} s");
+    debug_print!(DRIVER, "disk {device}: its backend has not closed after {CLOSE:?}");
 }
 
 /// Returns the disk with the blocks that its initiator knows: those of a CD-ROM, whatever the backend's are.

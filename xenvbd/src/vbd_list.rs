@@ -25,7 +25,8 @@ use guard::Reason;
 use guard::census::{Own, Pair, compare, is_told_by_content};
 use vbd::target_id;
 use wdm::event::Event;
-use wdm::{debug_print, pool, time};
+use wdm::time::{self, Deadline};
+use wdm::{debug_print, pool};
 use xen::blkif::{self, Kind, VirtualDevice, XenbusDevice};
 use xen::store::Store;
 use xen::store::path::PathBuf;
@@ -49,20 +50,19 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Time of it after which reads and flushes are not waited for.
 const DRAIN_READS: Duration = Duration::from_secs(5);
 /// Time after which no further disk's signature is read before a suspend.
-const READ_SIGNATURES: u64 = 5 * 10_000_000;
+const READ_SIGNATURES: Duration = Duration::from_secs(5);
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
-/// Time that PnP may take to remove a disk before the toolstack is told that it stays, in 100 ns: libxl waits for 10
-/// seconds.
-const PATIENCE: u64 = 8 * 10_000_000;
+/// Time that PnP may take to remove a disk before the toolstack is told that it stays: libxl waits for 10 seconds.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Time between two looks whether it has.
 const LOOK_FOR_DEPARTURE: Duration = Duration::from_secs(1);
 
 /// A detach that the toolstack has asked for.
 #[derive(Clone, Copy)]
 struct Leaving {
-    /// When PnP was asked, as [`time::interrupt_time`] counts.
-    since: u64,
+    /// The end of the time that PnP may take.
+    until: Deadline,
     /// The toolstack has been told that the disk stays.
     told: bool,
 }
@@ -176,9 +176,9 @@ impl VbdList {
     /// Handles a suspend: holds every queue until it goes on, then connects every target to its new backend. What was asked
     /// to hold is always told when it goes on.
     fn suspend(&mut self, adapter: &Adapter, call: Call) {
-        let deadline = time::interrupt_time() + READ_SIGNATURES;
+        let deadline = Deadline::after(READ_SIGNATURES);
         adapter.slots().each(|id, target| {
-            if time::interrupt_time() < deadline {
+            if !deadline.has_passed() {
                 read_signature_again(adapter, id, target);
             }
         });
@@ -264,13 +264,12 @@ impl VbdList {
             adapter.slots().each(|_, target| sum += of(target));
             sum
         };
-        let began = time::interrupt_time();
+        let mut waited = Duration::ZERO;
         loop {
             let requests = sum(Target::in_flight);
             if requests == 0 {
                 return true;
             }
-            let waited = Duration::from_nanos(time::interrupt_time().saturating_sub(began) * 100);
             let changes = sum(Target::changes_in_flight);
             if waited >= DRAIN || (waited >= DRAIN_READS && changes == 0) {
                 debug_print!(
@@ -279,7 +278,7 @@ impl VbdList {
                 );
                 return changes == 0;
             }
-            self.platform.pause(DRAIN_STEP);
+            waited += time::pause(DRAIN_STEP);
         }
     }
 
@@ -613,7 +612,7 @@ fn ask(platform: Platform, adapter: &Adapter, known: &mut Known, id: usize) -> b
             debug_print!(DRIVER, "disk {}: PnP cannot be asked to remove it: {error}", known.device.0);
         }
     }
-    known.leaving = Some(Leaving { since: time::interrupt_time(), told: false });
+    known.leaving = Some(Leaving { until: Deadline::after(PATIENCE), told: false });
     true
 }
 
@@ -627,7 +626,7 @@ fn follow(platform: Platform, adapter: &Adapter, known: &mut Known, id: usize) -
         return Some("PnP has removed it");
     }
     let vetoed = adapter.slots().with(id, Target::take_veto) == Some(true);
-    if !leaving.told && (vetoed || time::interrupt_time().saturating_sub(leaving.since) > PATIENCE) {
+    if !leaving.told && (vetoed || leaving.until.has_passed()) {
         leaving.told = true;
         debug_print!(DRIVER, "disk {}: it is in use, and stays", known.device.0);
         write_error(platform, known.device, format_args!("it is in use"));

@@ -66,7 +66,7 @@ enum Command {
         /// Draws them.
         seed: u64,
     },
-    /// Writes too many answers into a disk's ring for three seconds.
+    /// Writes too many answers into a disk's ring for twelve seconds: a guest that waits for one looks by itself after ten.
     SpoilRing {
         /// Number of the guest's domain.
         domain: u32,
@@ -118,7 +118,7 @@ async fn run(command: Command) -> io::Result<ExitCode> {
         Command::Read { path } => println!("{}", at(&path, store.read(&path).await)?),
         Command::Write { path, value } => at(&path, store.write(&path, &value).await)?,
         Command::Remove { path } => at(&path, store.rm(&path).await)?,
-        Command::SpoilRing { domain, reference } => ring::spoil(domain, reference, Duration::from_secs(3))?,
+        Command::SpoilRing { domain, reference } => ring::spoil(domain, reference, Duration::from_secs(12))?,
         Command::Hostile { part, domain } => hostile::play(&store, domain, part).await?,
         Command::Watch { path, until, timeout } => {
             let limit = Duration::try_from_secs_f64(timeout).map_err(io::Error::other)?;

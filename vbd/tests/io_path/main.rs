@@ -556,12 +556,12 @@ fn a_read_before_any_command_waits_for_its_answer() {
 }
 
 #[test]
-fn a_read_that_is_not_answered_ends_after_ten_seconds_on_a_coarse_clock() {
+fn a_read_that_is_not_answered_ends_after_thirty_seconds_on_a_coarse_clock() {
     let mut disk = Disk::new();
     hal::silence();
     assert!(disk.read_now(0, &mut [0; 512]).is_err());
     let seconds = hal::paused().as_secs_f64();
-    assert!((10.0..10.1).contains(&seconds), "{seconds}");
+    assert!((30.0..30.1).contains(&seconds), "{seconds}");
 }
 
 #[test]

@@ -163,7 +163,7 @@ impl Pool {
     /// is put in a page's place.
     ///
     /// # Errors
-    /// As [`Pool::take`].
+    /// Those of [`Pool::take`].
     #[inline(never)]
     fn grant_next(
         &mut self,

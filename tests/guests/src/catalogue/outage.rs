@@ -39,11 +39,10 @@ pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
         name: "backend-broken",
         title: "somebody writes into a disk's ring what no backend may write, and the disk is detached",
-        late_disks: &[Backend::Blkback],
+        late_disks: &[Backend::Qdisk],
         dom0: &[(When::Ready(Ready::Attach), "bash attach-1.sh"), (When::Ready(Ready::Force), BROKEN)],
         logged: &[Reason::BackendBroken],
-        // Whether the guest looks between the lie and the truth that blkback writes behind it is chance.
-        runs: Runs::ByName,
+        runs: Runs::InTurn,
         ..HOTPLUG
     },
     BACKEND_STOPS,
@@ -118,10 +117,12 @@ const RENUMBERED: &str = "f=/local/domain/$DOMID/device/vbd/51728; d=/local/doma
      echo vbd-$DOMID-51728 >/sys/bus/xen-backend/drivers/vbd/unbind && xenstore-write $n $b/state 1 && \
      xenstore-write $f/backend $b && xenstore-rm $o";
 
-/// Writes into xvdb's ring, which is mapped by its grant as by a second backend, and detaches the disk.
+/// Writes into xvdb's ring, which is mapped by its grant as by a second backend, and detaches the disk. The first backend is
+/// stopped meanwhile: it would write the truth over the lie before the guest looks.
 const BROKEN: &str = "f=/local/domain/$DOMID/device/vbd/51728; \
      r=$(xenstore-read $f/ring-ref0 || xenstore-read $f/ring-ref); \
-     ./dom0 spoil-ring $DOMID $r; s=$?; xl block-detach --force $DOMID xvdb; exit $s";
+     pid=$(xenstore-read /local/domain/$DOMID/image/device-model-pid) && kill -STOP $pid && sleep 1; \
+     ./dom0 spoil-ring $DOMID $r; s=$?; kill -CONT $pid; xl block-detach --force $DOMID xvdb; exit $s";
 
 /// A backend that is stopped for longer than NT's own time-out.
 const BACKEND_STOPS: Scenario = Scenario {
