@@ -75,14 +75,18 @@ pub fn sleep(time: Duration) {
     let _ = unsafe { KeDelayExecutionThread(_MODE::KernelMode as i8, 0, &raw mut interval) };
 }
 
-/// Lets other threads run for at least this long, and returns the time that passed. A longer one than NT's clock explains is
-/// not counted as a whole: the host ran none of the machine's processors meanwhile, perhaps nor whoever is waited for.
-/// IRQL ≤ APC_LEVEL.
-pub fn pause(time: Duration) -> Duration {
+/// Lets `wait` wait for at most `limit`, and returns the time that it took. More than NT's clock explains is not counted: the
+/// host ran none of the machine's processors meanwhile, perhaps nor whoever is waited for. IRQL as for `wait`.
+pub fn measure(limit: Duration, wait: impl FnOnce()) -> Duration {
     const MOST_BEHIND: Duration = Duration::from_millis(100);
     let began = interrupt_time();
-    sleep(time);
-    since(began).min(time + MOST_BEHIND)
+    wait();
+    since(began).min(limit + MOST_BEHIND)
+}
+
+/// Lets other threads run for at least this long, and returns the time that [`measure`] counts. IRQL ≤ APC_LEVEL.
+pub fn pause(time: Duration) -> Duration {
+    measure(time, || sleep(time))
 }
 
 /// The time that somebody may take while pauses are made. It is not a number of them, each of which lasts a tick of NT's clock
@@ -101,11 +105,23 @@ impl Patience {
     /// has looked after the last. IRQL ≤ APC_LEVEL.
     #[must_use]
     pub fn pause(&mut self, time: Duration) -> bool {
-        if self.0.is_zero() {
-            return false;
+        let is_left = !self.is_over();
+        if is_left {
+            self.spend(pause(time));
         }
-        self.0 = self.0.saturating_sub(pause(time));
-        true
+        is_left
+    }
+
+    /// Takes off it what was waited otherwise, and returns that. Any IRQL.
+    pub fn spend(&mut self, time: Duration) -> Duration {
+        self.0 = self.0.saturating_sub(time);
+        time
+    }
+
+    /// Returns true if no time is left. Any IRQL.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        self.0.is_zero()
     }
 }
 

@@ -22,7 +22,7 @@ use wdm::mapping::{Caching, Mapping};
 use wdm::mutex::{Guard, Mutex};
 use wdm::pool;
 use wdm::thread::{self, Thread};
-use wdm::time::{Deadline, Patience};
+use wdm::time::{self, Patience};
 use xen::hvm::{self, StoreLocation};
 use xen::hypercall::VmCall;
 use xen::store::path::PathBuf;
@@ -69,8 +69,8 @@ pub(crate) struct Waiting {
     hypercall: VmCall,
     port: Port,
     signals: Shared<Signals>,
-    /// The end of the current wait.
-    until: Deadline,
+    /// What is left of the current wait's.
+    patience: Patience,
 }
 
 impl Transport for Waiting {
@@ -81,12 +81,14 @@ impl Transport for Waiting {
 
     fn wait(&mut self, idle: u32) -> bool {
         if idle == 0 {
-            self.until = Deadline::after(PATIENCE);
+            self.patience = Patience::new(PATIENCE);
         }
-        if self.until.has_passed() {
+        if self.patience.is_over() {
             return false;
         }
-        if !self.signals.reply.wait_timeout(LOOK) {
+        let mut told = false;
+        self.patience.spend(time::measure(LOOK, || told = self.signals.reply.wait_timeout(LOOK)));
+        if !told {
             // A notification may have been lost, and one too many does no harm.
             self.notify();
         }
@@ -271,7 +273,7 @@ impl Store {
             hypercall: shared.hypercall,
             port,
             signals: Shared::clone(&shared.signals),
-            until: Deadline::after(PATIENCE),
+            patience: Patience::new(PATIENCE),
         };
         let ring = match found {
             Found::AtRest => Some(Ring::new(memory)),

@@ -75,7 +75,7 @@ struct Found {
     unread: bool,
 }
 
-/// Shortest time that a disk that has been disconnected stays listed, in 100 ns: its arrival may be under
+/// Shortest time that a disk that has been disconnected stays listed: its arrival may be under
 /// way.
 const FAREWELL: Duration = Duration::from_secs(5);
 

@@ -27,7 +27,7 @@ use wdm::{NtStatus, Result, Shared, SpinLock, debug_print, interface, pool, unic
 use crate::identity::Unreadable;
 use crate::{DRIVER, identity};
 
-/// Time that disks have together which a census waits for, in 100 ns.
+/// Time that disks have together which a census waits for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two looks for an answer.
 const INTERVAL: Duration = Duration::from_millis(5);

@@ -695,7 +695,8 @@ impl Target {
         loop {
             let identity = identity::identify(disk.sectors, block_size.bytes(), |block, into| {
                 let sector = block * u64::from(block_size.sectors());
-                vbd::read_now(frontend, sector, into, &mut time::pause).map_err(|_| Unreadable::Disk)
+                let mut pause = |time| patience.spend(time::pause(time));
+                vbd::read_now(frontend, sector, into, &mut pause).map_err(|_| Unreadable::Disk)
             });
             match identity {
                 Ok(identity) => return Ok(identity.map(|identity| identity.signature)),

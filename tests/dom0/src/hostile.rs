@@ -30,6 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AFTER: Duration = Duration::from_secs(2);
 /// Time for which a deed lasts.
 const LASTS: Duration = Duration::from_secs(1);
+/// Time for which the guest is paused: longer than a frontend waits for the backend's part of the handshake.
+const PAUSED: Duration = Duration::from_secs(35);
+/// Time that a slow disk takes for its first answer: one that spins up, or another path to it.
+const SPIN_UP: Duration = Duration::from_secs(15);
+/// Less than the time that a frontend leaves to a backend that closes.
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// A way to break the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +76,18 @@ enum Deed {
     StateRemoved,
     /// The backend's folder is removed with requests on their way.
     FolderRemoved,
+    /// Every request is answered, nobody is told, and the backend closes for good.
+    GoneBehindAnswers,
+}
+
+/// Time that passes where a frontend does not expect it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delay {
+    None,
+    /// The guest is paused when it waits for the backend to connect, which does so some time later.
+    Paused,
+    /// The first request is answered late.
+    FirstAnswer,
 }
 
 /// A vbd that is attached.
@@ -79,17 +97,18 @@ struct Round {
     nodes: &'static [(&'static str, &'static str)],
     /// The frontend connects.
     connects: bool,
+    delay: Delay,
     deed: Deed,
 }
 
 /// Returns a vbd whose nodes are in order.
 const fn ring(name: &'static str, deed: Deed) -> Round {
-    Round { name, nodes: &[], connects: true, deed }
+    Round { name, nodes: &[], connects: true, delay: Delay::None, deed }
 }
 
 /// Returns a vbd with a node of an odd value, which connects all the same or does not.
 const fn node(name: &'static str, nodes: &'static [(&'static str, &'static str)], connects: bool) -> Round {
-    Round { name, nodes, connects, deed: Deed::None }
+    Round { name, nodes, connects, ..ring(name, Deed::None) }
 }
 
 /// Breakages of the ring.
@@ -142,6 +161,14 @@ const NODES: &[Round] = &[
 /// Grants that are held.
 const PAGES: &[Round] = &[ring("held", Deed::Held), ring("well", Deed::None)];
 
+/// Time that passes.
+const TIMES: &[Round] = &[
+    Round { delay: Delay::Paused, ..ring("paused", Deed::None) },
+    Round { delay: Delay::FirstAnswer, ..ring("slow", Deed::None) },
+    ring("gone-behind-answers", Deed::GoneBehindAnswers),
+    ring("well", Deed::None),
+];
+
 /// A part that the backend plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
@@ -151,6 +178,8 @@ pub(crate) enum Part {
     Nodes,
     /// It is slow to let go of a request's pages.
     Pages,
+    /// It is slow, or the guest is.
+    Times,
 }
 
 /// Plays a part before a domain.
@@ -164,6 +193,7 @@ pub(crate) async fn play(store: &XsTokio, domain: u32, part: Part) -> io::Result
         Part::Rings => RINGS,
         Part::Nodes => NODES,
         Part::Pages => PAGES,
+        Part::Times => TIMES,
     };
     for (number, round) in (1..).zip(rounds) {
         let mut backend = Backend::attach(store, domain, number, round).await?;
@@ -247,6 +277,12 @@ impl<'a> Backend<'a> {
         Ok(backend)
     }
 
+    /// Has the toolstack do something with the domain.
+    fn xl(&self, command: &str) -> io::Result<()> {
+        let status = Command::new("xl").args([command, &self.domain.to_string()]).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("xl {command}"))) }
+    }
+
     /// Makes a folder with these permissions, which its nodes inherit.
     async fn allow(&self, folder: &str, permissions: &[String]) -> io::Result<()> {
         at(folder, self.store.write(folder, "").await)?;
@@ -262,7 +298,7 @@ impl<'a> Backend<'a> {
     /// Serves the disk, and breaks the protocol. Returns how many requests were served.
     async fn play(&mut self, grants: &Grants, round: &Round) -> io::Result<u32> {
         let patience = if round.connects { PATIENCE } else { AFTER };
-        let mut connected = self.connect(grants, patience).await?;
+        let mut connected = self.connect(grants, patience, round.delay).await?;
         if connected && !round.connects {
             // A disk is looked at when both ends are connected.
             tokio::time::sleep(AFTER).await;
@@ -274,6 +310,9 @@ impl<'a> Backend<'a> {
         }
         if !connected {
             return Ok(0);
+        }
+        if round.delay == Delay::FirstAnswer {
+            tokio::time::sleep(SPIN_UP).await;
         }
         self.serve(grants, |ring, _| ring.answered() >= SERVED)?;
         let served = self.ring()?.answered();
@@ -291,7 +330,7 @@ impl<'a> Backend<'a> {
     }
 
     /// Waits for the frontend's ring, and connects. Returns true if the frontend does so, too.
-    async fn connect(&mut self, grants: &Grants, patience: Duration) -> io::Result<bool> {
+    async fn connect(&mut self, grants: &Grants, patience: Duration, delay: Delay) -> io::Result<bool> {
         if !self.becomes("3", patience).await? {
             return Ok(false);
         }
@@ -309,6 +348,12 @@ impl<'a> Backend<'a> {
         let ring = Ring::new(grants.map(self.domain, &references)?);
         let events = Events::bind(self.domain, number(self.front("event-channel").await?)?)?;
         self.connected = Some((ring, events));
+        if delay == Delay::Paused {
+            self.xl("pause")?;
+            tokio::time::sleep(PAUSED).await;
+            self.xl("unpause")?;
+            tokio::time::sleep(AFTER).await;
+        }
         self.write("state", "4").await?;
         self.becomes("4", patience).await
     }
@@ -506,8 +551,32 @@ impl<'a> Backend<'a> {
                 at(&path, self.store.rm(&path).await)?;
             }
             Deed::FolderRemoved => at(&self.own, self.store.rm(&self.own).await)?,
+            Deed::GoneBehindAnswers => return self.go_behind_answers(grants).await,
         }
         self.notify()
+    }
+
+    /// Answers everything without telling, closes, and sees that the frontend does not wait for what is there.
+    async fn go_behind_answers(&mut self, grants: &Grants) -> io::Result<()> {
+        // Every reader's request is there by then, and none comes before an answer is taken in.
+        let start = Instant::now();
+        while start.elapsed() < LASTS {
+            self.take(LASTS / 10)?;
+        }
+        while let Some(request) = self.waiting.pop_front() {
+            let status = self.transfer(grants, &request)?;
+            self.ring()?.answer(request.id, request.operation, status);
+        }
+        self.write("online", "0").await?;
+        self.write("state", "6").await?;
+        let closed = Instant::now();
+        while self.front("state").await? == "4" {
+            if closed.elapsed() > AT_ONCE {
+                return Err(io::Error::other("the frontend waits for answers that are in the ring"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
     }
 
     /// Takes the vbd away without asking. What is held is answered later, and nobody is told of the answers.

@@ -582,6 +582,27 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Integration("vbd", "io_path")],
     },
     Mutant {
+        what: "the first read of a disk has ten seconds",
+        file: "vbd/src/queue.rs",
+        from: "const READ_TIMEOUT: Duration = Duration::from_secs(30);",
+        to: "const READ_TIMEOUT: Duration = Duration::from_secs(10);",
+        caught_by: &[Guest("hostile-times")],
+    },
+    Mutant {
+        what: "a time for which the host did not run the guest counts as a backend's",
+        file: "wdm/src/time.rs",
+        from: "since(began).min(limit + MOST_BEHIND)",
+        to: "since(began).max(limit.min(MOST_BEHIND))",
+        caught_by: &[Guest("hostile-times")],
+    },
+    Mutant {
+        what: "a disk that leaves does not look at its rings",
+        file: "xenvbd/src/target.rs",
+        from: "self.channels.iter().for_each(|channel| channel.service());\n            if self.channels",
+        to: "if self.channels",
+        caught_by: &[Guest("hostile-times")],
+    },
+    Mutant {
         what: "a lost notification of the first read is not repeated",
         file: "vbd/src/queue.rs",
         from: "frontend.nudge();\n            nudge = waited",

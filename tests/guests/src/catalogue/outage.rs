@@ -86,6 +86,14 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..HOSTILE
     },
     Scenario {
+        name: "hostile-times",
+        title: "the guest is paused for longer than a backend may take; the same backend answers late, and goes behind its answers",
+        visitors: 4,
+        dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile times $DOMID")],
+        expect: Expect { pv: 5, ..PV },
+        ..HOSTILE
+    },
+    Scenario {
         name: "backend-never-back",
         title: "with the same time-out: a backend stops, and dom0 takes its disk after 35 seconds",
         registry: TEN_SECONDS,
