@@ -12,6 +12,13 @@ pub struct Identity {
     pub signature: Signature,
 }
 
+impl Identity {
+    /// Returns true if another disk has the same signature, whatever its size.
+    fn is_signed_as(&self, other: Option<&Identity>) -> bool {
+        other.is_some_and(|other| other.signature == self.signature)
+    }
+}
+
 /// The signature that the partition table gives a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Signature {
@@ -60,15 +67,17 @@ pub enum Class {
     Clone,
 }
 
-/// Classifies one disk against the identities of xenvbd's own disks.
+/// Classifies one disk against the identities of xenvbd's own disks. Where the content alone tells an alias, its signature
+/// does: a path that is newer than the other may have another size, since storage grows.
 #[must_use]
 pub fn classify(disk: &Disk, own: &[Identity]) -> Class {
-    let same = disk.identity.is_some_and(|identity| own.contains(&identity));
+    let is_same = || disk.identity.is_some_and(|identity| own.contains(&identity));
+    let is_signed_alike = || own.iter().any(|own| own.is_signed_as(disk.identity.as_ref()));
     match disk.origin {
         Origin::Ours => Class::Ours,
         Origin::EmulatedController => Class::Alias,
-        Origin::OtherBus | Origin::PassedThrough if same => Class::Clone,
-        Origin::Unknown if same => Class::Alias,
+        Origin::OtherBus | Origin::PassedThrough if is_same() => Class::Clone,
+        Origin::Unknown if is_signed_alike() => Class::Alias,
         Origin::OtherBus | Origin::PassedThrough | Origin::Unknown => Class::Foreign,
     }
 }
@@ -100,15 +109,16 @@ pub fn is_told_by_content(one: &Backing, other: &Backing) -> bool {
     one.relation(other) == Relation::Unknown && !(one.is_read_only() && other.is_read_only())
 }
 
-/// Compares two of xenvbd's own disks. Where the backends' nodes do not tell two storages apart, one identity
+/// Compares two of xenvbd's own disks. Where the backends' nodes do not tell two storages apart, one signature
 /// makes them one.
 #[must_use]
 pub fn compare(one: &Own, other: &Own) -> Pair {
     let same_identity = one.identity.is_some() && one.identity == other.identity;
+    let signed_alike = one.identity.is_some_and(|identity| identity.is_signed_as(other.identity.as_ref()));
     match one.backing.relation(&other.backing) {
         _ if one.backing.is_read_only() && other.backing.is_read_only() => Pair::Apart,
         Relation::Same => Pair::Shared,
-        Relation::Unknown if same_identity => Pair::Shared,
+        Relation::Unknown if signed_alike => Pair::Shared,
         Relation::Distinct if same_identity => Pair::Clones,
         Relation::Distinct | Relation::Unknown => Pair::Apart,
     }
@@ -250,11 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn identity_needs_size_and_signature() {
+    fn storage_that_has_grown_is_told_by_its_signature() {
         let grown = Identity { sectors: 16385, ..A };
         let renamed = Identity { signature: Signature::Mbr(0x1234_5679), ..A };
-        for other in [grown, renamed] {
-            assert_eq!(classify(&disk(Origin::Unknown, Some(other)), &[A]), Class::Foreign);
+        for (other, unknown) in [(grown, Class::Alias), (renamed, Class::Foreign)] {
+            assert_eq!(classify(&disk(Origin::Unknown, Some(other)), &[A]), unknown);
+            assert_eq!(classify(&disk(Origin::OtherBus, Some(other)), &[A]), Class::Foreign);
         }
     }
 
@@ -280,6 +291,7 @@ mod tests {
             (own(0, "aio:/blank.img", "w", None), Pair::Apart),
             // Another domain's names say nothing.
             (own(3, "aio:/d.img", "w", Some(A)), Pair::Shared),
+            (own(3, "aio:/d.img", "w", Some(Identity { sectors: 16385, ..A })), Pair::Shared),
             (own(3, "aio:/d.img", "w", Some(B)), Pair::Apart),
             (own(3, "aio:/d.img", "w", None), Pair::Apart),
         ] {

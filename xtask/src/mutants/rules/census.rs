@@ -11,8 +11,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "a clone on passed-through hardware is an alias",
         CENSUS,
-        "Origin::OtherBus | Origin::PassedThrough if same",
-        "Origin::PassedThrough if same => Class::Alias,\n        Origin::OtherBus if same",
+        "Origin::OtherBus | Origin::PassedThrough if is_same()",
+        "Origin::PassedThrough if is_same() => Class::Alias,\n        Origin::OtherBus if is_same()",
     ),
     rule(
         "an identity is a size alone",
@@ -20,7 +20,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "identity.is_some_and(|identity| own.contains(&identity))",
         "identity.is_some_and(|identity| own.iter().any(|o| o.sectors == identity.sectors))",
     ),
-    rule("a stranger with our identity is foreign", CENSUS, "Origin::Unknown if same => Class::Alias,", ""),
+    rule(
+        "a stranger with our identity is foreign",
+        CENSUS,
+        "Origin::Unknown if is_signed_alike() => Class::Alias,",
+        "",
+    ),
+    rule(
+        "storage that has grown is another storage",
+        CENSUS,
+        "other.signature == self.signature",
+        "other == self",
+    ),
     rule(
         "a disk of an emulated controller is foreign",
         CENSUS,
@@ -30,13 +41,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "a clone on another bus is an alias",
         CENSUS,
-        "Origin::OtherBus | Origin::PassedThrough if same => Class::Clone,",
-        "Origin::OtherBus | Origin::PassedThrough if same => Class::Alias,",
+        "Origin::OtherBus | Origin::PassedThrough if is_same() => Class::Clone,",
+        "Origin::OtherBus | Origin::PassedThrough if is_same() => Class::Alias,",
     ),
     rule(
         "a clone is not told from another disk",
         CENSUS,
-        "Origin::OtherBus | Origin::PassedThrough if same => Class::Clone,",
+        "Origin::OtherBus | Origin::PassedThrough if is_same() => Class::Clone,",
         "",
     ),
     rule(
@@ -60,7 +71,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     rule(
         "what nodes do not tell apart is two disks whatever its content",
         CENSUS,
-        "Relation::Unknown if same_identity => Pair::Shared,",
+        "Relation::Unknown if signed_alike => Pair::Shared,",
         "",
     ),
     rule(
