@@ -39,18 +39,28 @@ struct Length {
 }
 const _: () = assert!(size_of::<Length>() == 8);
 
+/// STATUS_NO_MEDIA_IN_DEVICE and STATUS_NO_MEDIA (ntstatus.h).
+const NO_MEDIA_IN_DEVICE: NtStatus = NtStatus(0xC000_0013_u32.cast_signed());
+const NO_MEDIA: NtStatus = NtStatus(0xC000_0178_u32.cast_signed());
+
 /// The reason why nothing is known of a disk's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
     /// It does not answer, or with an error.
     Disk,
+    /// There is no medium in it.
+    Empty,
     /// There is no memory to read it.
     Memory,
 }
 
 impl From<NtStatus> for Unreadable {
     fn from(status: NtStatus) -> Self {
-        if status == NtStatus::INSUFFICIENT_RESOURCES { Self::Memory } else { Self::Disk }
+        match status {
+            NtStatus::INSUFFICIENT_RESOURCES => Self::Memory,
+            NO_MEDIA_IN_DEVICE | NO_MEDIA => Self::Empty,
+            _ => Self::Disk,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use core::time::Duration;
 use guard::census::Identity;
 use wdm::mutex::Mutex;
 use wdm::thread::Thread;
-use wdm::time::Deadline;
+use wdm::time::{self, Deadline};
 use wdm::{NtStatus, Result, Shared, SpinLock, debug_print, interface, pool, unicode};
 
 use crate::identity::Unreadable;
@@ -29,6 +29,8 @@ use crate::{DRIVER, identity};
 
 /// Time that disks have together which a census waits for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Time after which a read that failed is tried again.
+const AGAIN: Duration = Duration::from_millis(250);
 /// Time between two looks for an answer.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// Most threads that read disks of others at the same time, and most of them for disks that are no aliases, whatever is on
@@ -368,17 +370,27 @@ impl State {
         next
     }
 
+    /// Returns true if a census waits for a reading, of a disk that may be an alias.
+    fn is_awaited(&self, reading: u32) -> bool {
+        let entries = self.entries.lock();
+        let entry = entries.list.iter().find(|entry| entry.reading == reading);
+        !entries.left
+            && entry.is_some_and(|entry| entry.comparison != Comparison::Done && !entry.until.has_passed())
+    }
+
     /// Keeps what a reading has found. Of one of this driver's own disks that cannot be read, what was known before stays.
     /// Returns false if nobody wants to know it any more.
     fn keep(&self, reading: u32, found: core::result::Result<Option<Identity>, Unreadable>) -> bool {
         let mut entries = self.entries.lock();
         let Some(at) = entries.list.iter().position(|entry| entry.reading == reading) else { return false };
         let gone = match found {
-            Err(Unreadable::Disk) if entries.list[at].own.is_some() => Some(entries.list.swap_remove(at)),
+            Err(Unreadable::Disk | Unreadable::Empty) if entries.list[at].own.is_some() => {
+                Some(entries.list.swap_remove(at))
+            }
             found => {
                 entries.list[at].known = match found {
                     Ok(identity) => Known::Read(identity),
-                    Err(Unreadable::Disk) => Known::Read(None),
+                    Err(Unreadable::Disk | Unreadable::Empty) => Known::Read(None),
                     Err(Unreadable::Memory) => Known::Failed,
                 };
                 None
@@ -394,8 +406,15 @@ impl State {
 /// Reads disks until there is none to be read, and tells that they have been read. PASSIVE_LEVEL, in a thread of its own.
 fn read_all(state: &State) {
     while let Some((link, reading)) = state.next() {
-        let open = interface::Open::new(&link).map_err(Unreadable::from);
-        let found = open.and_then(|open| identity::of_device(open.device()));
+        let found = loop {
+            let open = interface::Open::new(&link).map_err(Unreadable::from);
+            let found = open.and_then(|open| identity::of_device(open.device()));
+            // One that fails once may be an alias all the same, and be used afterwards.
+            if found != Err(Unreadable::Disk) || !state.is_awaited(reading) {
+                break found;
+            }
+            time::sleep(AGAIN);
+        };
         if state.keep(reading, found) && !state.told.swap(true, Ordering::SeqCst) {
             (state.identified)();
         }
