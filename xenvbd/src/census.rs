@@ -35,6 +35,7 @@ use zerocopy::IntoBytes;
 
 use crate::DRIVER;
 use crate::readers::Readers;
+use crate::target::Target;
 use crate::{identity, parents};
 
 /// One of this driver's disks.
@@ -45,6 +46,8 @@ struct OwnDisk {
     sectors: u64,
     /// The signature of its partition table, as it was read last, where it is connected and has one.
     signature: Option<Signature>,
+    /// The signature by which it was compared with all others.
+    compared: Option<Signature>,
     /// The storage behind it, where it is connected.
     backing: Option<Backing>,
     /// Its content was compared when it was listed ([`Listed`]).
@@ -115,6 +118,8 @@ pub(crate) enum Occasion {
     Change,
     /// A disk has been read, by the thread that takes the census. Other disks may wait for that thread.
     Identified,
+    /// One of this driver's disks may have another signature.
+    Signed,
     /// Every disk that will come has come.
     Settled,
 }
@@ -184,7 +189,8 @@ impl Census {
         list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
         // One that has no signature may not have been read.
         let told_apart = signature.is_some() && list.iter().all(|other| other.signature.is_some());
-        list.push(OwnDisk { vbd, sectors, signature, backing, told_apart, target, departed: None });
+        let (compared, departed) = (signature, None);
+        list.push(OwnDisk { vbd, sectors, signature, compared, backing, told_apart, target, departed });
         Ok(())
     }
 
@@ -258,6 +264,23 @@ impl Census {
         links.iter().try_for_each(|known| self.await_link(known).map(|_| ()))
     }
 
+    /// Reads this driver's disks again, of which one has been written where its signature is. Returns true if one has another
+    /// than when this was asked last. PASSIVE_LEVEL; waits for them, within limits.
+    ///
+    /// # Errors
+    /// No memory, no thread.
+    pub(crate) fn is_signed_anew(&self) -> Result<bool, NtStatus> {
+        let _reading = self.reading.lock();
+        self.read_all_again()?;
+        let mut own = self.own.lock();
+        let mut is_anew = false;
+        for disk in own.iter_mut() {
+            is_anew |= disk.compared != disk.signature;
+            disk.compared = disk.signature;
+        }
+        Ok(is_anew)
+    }
+
     /// Gives a listed disk this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
     pub(crate) fn renew(&self, vbd: u32, backing: Option<Backing>) {
         for disk in self.own.lock().iter_mut() {
@@ -289,19 +312,21 @@ impl Census {
         self.own.lock().iter().any(|disk| disk.departed.is_some())
     }
 
-    /// Returns true if a disk of this identity may be shown: no other path to it is enumerated.
-    /// PASSIVE_LEVEL.
-    pub(crate) fn admits(&self, identity: Option<Identity>) -> bool {
+    /// Returns true if a disk may be shown that is connected and not listed yet: no other path to it is enumerated. One that
+    /// could not be read may have any other path. PASSIVE_LEVEL.
+    pub(crate) fn admits(&self, target: &Target) -> bool {
         // What is on a disk may have been written since it was read.
         self.readers.forget_read();
         if self.disks().and_then(|_| self.wait_for_unknown()).is_err() {
             return false;
         }
         let _own = self.own.lock();
+        let identity = target.identity();
         let own = identity.as_slice();
         let may_be = |found: &Found| {
+            let is_untold = found.unread || target.is_unread();
             census::classify(&found.disk, own) == Class::Alias
-                || (found.unread && found.disk.origin == Origin::Unknown)
+                || (is_untold && found.disk.origin == Origin::Unknown)
         };
         self.disks().is_ok_and(|disks| !disks.iter().any(may_be))
     }
@@ -317,10 +342,14 @@ impl Census {
     /// The reason why no disk may be exposed.
     pub(crate) fn take(&self, occasion: Occasion) -> Result<(), Reason> {
         let settled = occasion == Occasion::Settled;
+        if occasion == Occasion::Signed {
+            // A disk that had no signature either may be the same.
+            self.readers.forget_unidentified();
+        }
         self.take_now(settled)?;
         let is_due = match occasion {
             Occasion::Identified => Ok(true),
-            Occasion::Change | Occasion::Settled => self.wait_for_unknown(),
+            Occasion::Change | Occasion::Signed | Occasion::Settled => self.wait_for_unknown(),
         };
         match is_due {
             Ok(true) => self.compare_unknown(settled),

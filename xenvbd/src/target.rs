@@ -3,19 +3,19 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use guard::Reason;
 use guard::backing::{Backing, Relation};
 use guard::census::{Content, Identity, Own, Signature, is_continued};
-use scsi::{Lun, Outcome};
-use vbd::{Terms, Unit};
+use scsi::{BlockSize, Lun, Outcome};
+use vbd::{ReadError, Terms, Unit};
 use wdm::mutex::Mutex;
 use wdm::time::{self, Patience};
 use wdm::{SpinLock, debug_print, pool, processor};
 use xen::blkif::{
-    Connected, Disk, EMULATED_BLOCK, Event, Features, Frontend, Kind, QueueOffer, VirtualDevice,
+    Connected, Disk, EMULATED_BLOCK, Event, Failure, Features, Frontend, Kind, QueueOffer, VirtualDevice,
     XenbusDevice, polled,
 };
 use xen::store::{PAYLOAD_BUFFER, path::PathBuf};
@@ -56,12 +56,18 @@ pub(crate) struct Target {
     unit: Unit,
     /// The signature that its partition table had when it was connected.
     signature: Option<Signature>,
+    /// That could not be read, and the disk may have one.
+    is_unread: bool,
     /// Unknown while it is not connected to a backend, which after a resume may have another.
     backing: SpinLock<Option<Backing>>,
     /// The storage behind the backend that it was connected to last.
     last_backing: SpinLock<Backing>,
     /// The system may have written where the signature stands since that was read.
     resigned: AtomicBool,
+    /// Tells the census that the signature may be another.
+    written: Recent,
+    /// A write or a discard was ended that its backend never answered.
+    has_unanswered: AtomicBool,
     /// It is a CD-ROM drive, and this is its state.
     drive: Option<Drive>,
     /// None of the system's pages may be granted to this backend.
@@ -76,6 +82,36 @@ pub(crate) struct Target {
     channels: Vec<Box<Channel>>,
     /// Number of channels that the backend serves, 1 at least.
     active: AtomicUsize,
+}
+
+/// Something that happens now and then, and is looked at when it is between one and two seconds old: a write that was begun
+/// has arrived by then.
+struct Recent(AtomicU8);
+
+impl Recent {
+    /// It has happened since the last look.
+    const NEW: u8 = 1;
+    /// It had happened by the last look.
+    const OLD: u8 = 2;
+
+    const fn new() -> Self {
+        Self(AtomicU8::new(0))
+    }
+
+    /// Notes that it happens. Any IRQL.
+    fn note(&self) {
+        self.0.fetch_or(Self::NEW, Ordering::AcqRel);
+    }
+
+    /// Looks, once a second. Returns true if it had happened by the last look. Any IRQL.
+    fn age(&self) -> bool {
+        let seen = self.0.load(Ordering::Acquire);
+        let next = if seen & Self::NEW == 0 { 0 } else { Self::OLD };
+        // Where it happens meanwhile, the next look ages it.
+        seen != 0
+            && self.0.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+            && seen & Self::OLD != 0
+    }
 }
 
 /// A backend that is lost, and what is left of it.
@@ -141,9 +177,12 @@ impl Target {
             xenbus,
             unit: Unit::new(lun, drive.is_none()),
             signature: None,
+            is_unread: false,
             backing: SpinLock::new(Some(backing)),
             last_backing: SpinLock::new(backing),
             resigned: AtomicBool::new(false),
+            written: Recent::new(),
+            has_unanswered: AtomicBool::new(false),
             drive,
             distrusted: !vbd.trusted,
             copies_all: AtomicBool::new(false),
@@ -176,21 +215,13 @@ impl Target {
         for (frontend, (port, window)) in rings.drain(..).zip(ends) {
             queues.push(Queue::new(frontend, self.platform, window, port, disk));
         }
-        let lun = self.unit.lun();
-        let sectors_per_block = u64::from(lun.block_size.sectors());
-        let mut failed = None;
         let first = queues.first_mut().ok_or(Error::Unsuitable("it has no queue"))?;
         if self.drive.is_none() {
-            let identity = identity::identify(lun.sectors, lun.block_size.bytes(), |block, into| {
-                first.read_now(block * sectors_per_block, into, time::pause).map_err(|error| {
-                    failed = Some(error);
-                    Unreadable::Disk
-                })
-            });
+            let Lun { sectors, block_size, .. } = self.unit.lun();
+            let read = |sector, into: &mut [u8], pause: Pause<'_>| first.read_now(sector, into, pause);
+            let identity = identify(self.number, sectors, block_size, read);
+            self.is_unread = identity.is_err();
             self.signature = identity.ok().flatten().map(|identity| identity.signature);
-        }
-        if let Some(error) = failed {
-            debug_print!(DRIVER, "disk {}: its partition table cannot be read: {error}", self.number());
         }
         let connected = first.is_connected();
         let persistent = first.copies_all();
@@ -398,7 +429,16 @@ impl Target {
 
     /// Ends every request without the backend, which is gone. ≤ DISPATCH_LEVEL.
     pub(crate) fn abandon(&self) {
+        if self.changes_in_flight() > 0 {
+            self.has_unanswered.store(true, Ordering::Release);
+        }
         self.channels.iter().for_each(|channel| channel.with(Queue::abandon));
+    }
+
+    /// Returns the storage to which a backend that is gone may still write what it was told: it never answered a write or a
+    /// discard, which has been ended since. ≤ DISPATCH_LEVEL.
+    pub(crate) fn written_later(&self) -> Option<Backing> {
+        self.has_unanswered.load(Ordering::Acquire).then(|| *self.last_backing.lock())
     }
 
     /// Returns the disk as a logical unit now. Any IRQL.
@@ -410,6 +450,11 @@ impl Target {
     /// signature. Any IRQL.
     pub(crate) fn identity(&self) -> Option<Identity> {
         self.signature.map(|signature| Identity { sectors: self.lun().sectors, signature })
+    }
+
+    /// Returns true if nobody knows its identity, since it could not be read when the disk was connected. Any IRQL.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.is_unread
     }
 
     /// Returns the storage behind it; `None` while that is not known. ≤ DISPATCH_LEVEL.
@@ -508,7 +553,13 @@ impl Target {
         // The first block, and the one with the GPT's header.
         if sector < 2 * u64::from(self.unit.lun().block_size.sectors()) {
             self.note_resigned();
+            self.written.note();
         }
+    }
+
+    /// Returns true once a write that may have changed the signature is a second old. To be called once a second. Any IRQL.
+    pub(crate) fn is_to_be_compared(&self) -> bool {
+        self.drive.is_none() && self.written.age()
     }
 
     /// Notes that the signature may be another than the one that was read last. Any IRQL.
@@ -675,36 +726,20 @@ impl Target {
             return true;
         }
         let known = identity.filter(|_| !self.resigned.load(Ordering::Acquire));
-        let content = Content::compare(known.map(|known| known.signature), || {
-            self.read_signature(disk, rings).inspect_err(|error| {
-                debug_print!(DRIVER, "disk {}: its partition table cannot be read: {error}", self.number);
-            })
-        });
+        let content =
+            Content::compare(known.map(|known| known.signature), || self.read_signature(disk, rings));
         is_continued(before, backing, content, made_anew)
     }
 
-    /// Reads the signature of the disk behind the first ring, whose queue has not got it yet. A read that the backend fails is
-    /// tried again for some seconds. PASSIVE_LEVEL.
-    fn read_signature(&self, disk: &Disk, rings: &mut Rings) -> Result<Option<Signature>, Error> {
-        const UNREAD: Error = Error::Unsuitable("the backend failed the read");
+    /// Reads the signature of the disk behind the first ring, whose queue has not got it yet. PASSIVE_LEVEL.
+    fn read_signature(&self, disk: &Disk, rings: &mut Rings) -> Result<Option<Signature>, Unreadable> {
         let port = self.channels.first().and_then(|channel| channel.port());
-        let (Some(frontend), Some(port)) = (rings.first_mut(), port) else { return Err(UNREAD) };
+        let (Some(frontend), Some(port)) = (rings.first_mut(), port) else { return Err(Unreadable::Disk) };
         frontend.connect(port, *disk);
-        let block_size = self.unit.lun().block_size;
-        let mut patience = Patience::new(READ_PATIENCE);
-        loop {
-            let identity = identity::identify(disk.sectors, block_size.bytes(), |block, into| {
-                let sector = block * u64::from(block_size.sectors());
-                let mut pause = |time| patience.spend(time::pause(time));
-                vbd::read_now(frontend, sector, into, &mut pause).map_err(|_| Unreadable::Disk)
-            });
-            match identity {
-                Ok(identity) => return Ok(identity.map(|identity| identity.signature)),
-                // One that was not answered in time has ended the connection.
-                Err(_) if frontend.disk().is_some() && patience.pause(READ_AGAIN) => {}
-                Err(_) => return Err(UNREAD),
-            }
-        }
+        let read =
+            |sector, into: &mut [u8], mut pause: Pause<'_>| vbd::read_now(frontend, sector, into, &mut pause);
+        let identity = identify(self.number, disk.sectors, self.unit.lun().block_size, read)?;
+        Ok(identity.map(|identity| identity.signature))
     }
 
     /// Gives another backend, which is connected, what waits.
@@ -795,6 +830,39 @@ fn handshake(
     let disk = offer_to(platform, xenbus, options, channels, rings, false)?;
     channels.truncate(rings.len());
     Ok(disk)
+}
+
+/// Lets so much time pass, and returns the time that it took.
+type Pause<'a> = &'a mut dyn FnMut(Duration) -> Duration;
+
+/// Reads the identity of disk `number` by `read`, which reads from a sector on while nobody else uses its ring. A read that the
+/// backend fails is tried again for some seconds. PASSIVE_LEVEL.
+///
+/// # Errors
+/// The last failure.
+fn identify(
+    number: u32,
+    sectors: u64,
+    block_size: BlockSize,
+    mut read: impl FnMut(u64, &mut [u8], Pause<'_>) -> Result<(), ReadError>,
+) -> Result<Option<Identity>, Unreadable> {
+    let mut patience = Patience::new(READ_PATIENCE);
+    loop {
+        let mut failed = None;
+        let identity = identity::identify(sectors, block_size.bytes(), |block, into| {
+            let sector = block * u64::from(block_size.sectors());
+            read(sector, into, &mut |time| patience.spend(time::pause(time))).map_err(|error| {
+                failed = Some(error);
+                Unreadable::Disk
+            })
+        });
+        let Some(error) = failed else { return identity };
+        // One that was not answered in time has ended the connection.
+        if error != ReadError::Failed(Failure::Backend) || !patience.pause(READ_AGAIN) {
+            debug_print!(DRIVER, "disk {number}: its partition table cannot be read: {error}");
+            return identity;
+        }
+    }
 }
 
 /// Takes the device to the connected state, with rings for as many of the channels as the backend serves. A backend that

@@ -300,8 +300,7 @@ impl VbdList {
         self.look_for_replaced(adapter);
         for device in vbds {
             if !self.known.iter().any(|known| known.device == device) && self.is_ready(device) {
-                let shown =
-                    self.connect(adapter, device, |target| adapter.census().admits(target.identity()));
+                let shown = self.connect(adapter, device, |target| adapter.census().admits(target));
                 if let Some(id) =
                     self.known.iter().find(|known| known.device == device).and_then(|known| known.target)
                     && shown
@@ -453,15 +452,23 @@ impl VbdList {
 fn admit(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bool) -> Result<usize, Error> {
     let target = pool::try_box(target)?;
     let own = target.backing().map(|backing| Own { identity: target.identity(), backing });
-    if let Some(other) = own.and_then(|own| sharing(adapter, target.number(), &own, Contents::Now)) {
+    let number = target.number();
+    let shared = |own: &Own| {
+        let other = if target.is_unread() {
+            untold(adapter, number, own)
+        } else {
+            sharing(adapter, number, own, Contents::Now)
+        };
+        other.map(Error::Shared).or_else(|| adapter.written_later(&own.backing).map(Error::WrittenLater))
+    };
+    if let Some(error) = own.as_ref().and_then(shared) {
         target.disconnect();
-        return Err(Error::Shared(other));
+        return Err(error);
     }
     let refused = if admitted(&target) {
         let free = |id: usize| adapter.slots().is_vacant(id) && !adapter.census().lists(id as u8);
         match target_id::choose(VirtualDevice(target.number()), MAX_TARGETS, free) {
             Some(id) => {
-                let number = target.number();
                 // A CD-ROM drive is no disk, and the census counts disks.
                 let sectors = target.lun().sectors;
                 let listed =
@@ -498,6 +505,10 @@ fn disconnect(adapter: &Adapter, known: Known, why: &str, end: impl FnOnce(&Targ
     drop(known.watch);
     adapter.census().depart(known.device.0);
     let Some(target) = known.target.and_then(|id| adapter.take_out(id, end)) else { return };
+    if let Some(backing) = target.written_later() {
+        debug_print!(DRIVER, "disk {}: its backend may still write what it never answered", known.device.0);
+        adapter.note_written_later(known.device.0, backing);
+    }
     // What its backend has done since the last look, and what was found of it just now, is said before nobody looks any
     // more.
     adapter.look_after(&target);
@@ -536,6 +547,20 @@ fn sharing(adapter: &Adapter, number: u32, own: &Own, contents: Contents) -> Opt
                 debug_print!(DRIVER, "disk {}: what is on it cannot be read: {status}", other.number());
                 found = found.or(Some(other.number()));
             }
+        }
+    });
+    found
+}
+
+/// Returns the connected vbd that may stand for the same storage as vbd `number`, of which nobody knows what is on it: the
+/// backends' nodes do not tell them apart. PASSIVE_LEVEL.
+fn untold(adapter: &Adapter, number: u32, own: &Own) -> Option<u32> {
+    let mut found = None;
+    adapter.slots().each(|_, other| {
+        let Some(backing) = other.backing().filter(|_| other.number() != number) else { return };
+        let is_same = compare(&Own { identity: None, backing }, own) == Pair::Shared;
+        if is_same || is_told_by_content(&backing, &own.backing) {
+            found = found.or(Some(other.number()));
         }
     });
     found
@@ -637,7 +662,7 @@ fn follow(platform: Platform, adapter: &Adapter, known: &mut Known, id: usize) -
 /// Says, in the event log and where frontends leave their errors in xenstore, that a vbd was refused because of
 /// its backing; whether that is the error. PASSIVE_LEVEL.
 fn refused(platform: Platform, adapter: &Adapter, device: VirtualDevice, error: &Error) -> bool {
-    let Error::Shared(other) = *error else { return false };
+    let (Error::Shared(other) | Error::WrittenLater(other)) = *error else { return false };
     adapter.census().report_pair(Reason::BackingRefused, device.0, other);
     write_error(platform, device, format_args!("{error}"));
     true

@@ -14,7 +14,7 @@ use xenstore_rs::tokio::XsTokio;
 
 use crate::at;
 use crate::grants::{Events, Grants, Mapping};
-use crate::ring::{FLUSH, NOT_SUPPORTED, OKAY, READ, Request, Ring, WRITE};
+use crate::ring::{ERROR, FLUSH, NOT_SUPPORTED, OKAY, READ, Request, Ring, WRITE};
 
 /// Number of the vbd: xvdb.
 const VBD: u32 = 51728;
@@ -88,6 +88,8 @@ enum Delay {
     Paused,
     /// The first request is answered late.
     FirstAnswer,
+    /// For as long as the frontend asks: every read fails.
+    Reads,
 }
 
 /// A vbd that is attached.
@@ -169,6 +171,10 @@ const TIMES: &[Round] = &[
     ring("well", Deed::None),
 ];
 
+/// A disk that cannot be read, and whose nodes do not say what is behind it.
+const UNREAD: &[Round] =
+    &[Round { nodes: &[("params", "")], delay: Delay::Reads, ..ring("unread", Deed::None) }];
+
 /// A part that the backend plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
@@ -180,6 +186,8 @@ pub(crate) enum Part {
     Pages,
     /// It is slow, or the guest is.
     Times,
+    /// It fails every read.
+    Unread,
 }
 
 /// Plays a part before a domain.
@@ -194,6 +202,7 @@ pub(crate) async fn play(store: &XsTokio, domain: u32, part: Part) -> io::Result
         Part::Nodes => NODES,
         Part::Pages => PAGES,
         Part::Times => TIMES,
+        Part::Unread => UNREAD,
     };
     for (number, round) in (1..).zip(rounds) {
         let mut backend = Backend::attach(store, domain, number, round).await?;
@@ -310,6 +319,9 @@ impl<'a> Backend<'a> {
         }
         if !connected {
             return Ok(0);
+        }
+        if round.delay == Delay::Reads {
+            return self.fail_reads().await;
         }
         if round.delay == Delay::FirstAnswer {
             tokio::time::sleep(SPIN_UP).await;
@@ -464,6 +476,21 @@ impl<'a> Backend<'a> {
             at += length;
         }
         Ok(OKAY)
+    }
+
+    /// Fails every read until the frontend has enough of it. Returns how many there were.
+    async fn fail_reads(&mut self) -> io::Result<u32> {
+        let start = Instant::now();
+        while self.front("state").await? == "4" {
+            if start.elapsed() > PATIENCE {
+                return Err(io::Error::other("the frontend stays connected"));
+            }
+            self.take(Duration::from_millis(20))?;
+            while let Some(request) = self.waiting.pop_front() {
+                self.answer(&request, request.operation, ERROR)?;
+            }
+        }
+        Ok(self.ring()?.answered())
     }
 
     /// Breaks the protocol; requests are waiting.

@@ -63,6 +63,8 @@ pub(crate) const WRITE: u8 = 1;
 pub(crate) const FLUSH: u8 = 3;
 /// `BLKIF_RSP_OKAY`.
 pub(crate) const OKAY: i16 = 0;
+/// `BLKIF_RSP_ERROR`.
+pub(crate) const ERROR: i16 = -1;
 /// `BLKIF_RSP_EOPNOTSUPP`.
 pub(crate) const NOT_SUPPORTED: i16 = -2;
 

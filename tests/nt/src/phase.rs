@@ -439,6 +439,29 @@ unsafe fn faults(root: *mut DeviceObject) {
                     pnp::settle();
                     ke::delay(SETTLED);
                 }
+                // A second path is there when the PV disk gets a partition table.
+                Fault::SignedAfter => {
+                    disk::foreign::arrive(Content::Disk(1));
+                    pnp::settle();
+                    disk::foreign::sign(1, OTHER_SIGNATURE);
+                    ke::delay(SETTLED);
+                }
+                // The same with the second path on a vbd.
+                Fault::SignedTwice => {
+                    exercise::ask(Ready::Attach);
+                    exercise::wait_until("a third disk", || {
+                        ob::namespace::lookup("\\Device\\Harddisk2\\DR2").is_some()
+                    });
+                    pnp::settle();
+                    disk::foreign::sign(1, OTHER_SIGNATURE);
+                    ke::delay(SETTLED);
+                }
+                // A second path is hard to recognise.
+                Fault::OddAlias => {
+                    disk::foreign::arrive(Content::OddDisk(0));
+                    pnp::settle();
+                    ke::delay(SETTLED);
+                }
                 // An array's host is gone, and every thread that reads disks waits for one of its units.
                 Fault::SilentUnits => {
                     for _ in 0..READERS {

@@ -29,6 +29,8 @@ named! {
         Functions = "functions",
         /// Uses a disk that dom0 attaches, writes a file that stays in the cache, and has dom0 detach the disk.
         Detach = "detach",
+        /// Uses a disk that dom0 attaches, until dom0 takes it with writes that it has not answered, and attaches it again.
+        DetachUnanswered = "detach-unanswered",
         /// Uses a disk that dom0 attaches, in use while dom0 asks for it, until dom0 takes it.
         DetachInUse = "detach-in-use",
         /// Reads the files that earlier boots have flushed, and writes and flushes files while the disk is read.
@@ -96,6 +98,13 @@ named! {
         SignedBehind = "signed-behind",
         /// The fault `signed`; the second path answers when nobody waits for it any more.
         SignedLate = "signed-late",
+        /// A second path to a blank PV disk arrives on a controller that nobody knows, and then the disk gets a partition table.
+        SignedAfter = "signed-after",
+        /// Dom0 attaches a second vbd over a blank PV disk's backing, and then the disk gets a partition table.
+        SignedTwice = "signed-twice",
+        /// A second path to the boot disk arrives on a controller that nobody knows, whose first reads fail, and which has
+        /// grown since.
+        OddAlias = "odd-alias",
         /// Disks that never answer a read arrive on controllers that nobody knows, as many as xenvbd has threads to read
         /// disks, and then a second path to the boot disk.
         SilentUnits = "silent-units",

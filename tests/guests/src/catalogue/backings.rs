@@ -32,6 +32,11 @@ const UNKNOWN_NAME: &str = "cp -a $(readlink -f /dev/guest-disk1) /dev/one-more 
      format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/one-more || exit; \
      for i in $(seq 100); do case $(xenstore-read /local/domain/$DOMID/error/device/vbd/51776/error) in \
      *'vbd 51728') exit 0;; esac; sleep 0.1; done; exit 1";
+/// The same while there is nothing on the disk by which it could be refused. Dom0 forgets what it has read of it by
+/// the second name, since the first writes past that.
+const UNKNOWN_NAME_OF_BLANK: &str = "cp -a $(readlink -f /dev/guest-disk1) /dev/one-more && xl block-attach $DOMID \
+     format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/one-more && \
+     (for i in $(seq 100); do echo 1 >/proc/sys/vm/drop_caches; sleep 0.2; done >/dev/null 2>&1 &)";
 /// Restarts xvdb's backend over what is hda's: it closes, and when it comes back it has another device.
 const OTHERS_BACKING: &str = "b=/local/domain/0/backend/vbd/$DOMID && cd /sys/bus/xen-backend/drivers/vbd && \
      xenstore-write $b/51728/physical-device $(xenstore-read $b/768/physical-device) $b/51728/state 5 && \
@@ -95,6 +100,26 @@ pub(super) const BOOTS: &[Scenario] = &[
         exercise: Some(Exercise::Refused),
         dom0: &[(When::Ready(Ready::Attach), UNKNOWN_NAME)],
         expect: Expect { pv: 2, ..PV },
+        logged: &[Reason::BackingRefused],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "twice-blank",
+        title: "a second vbd over a blank disk is attached, by a name that tells nothing, and then the disk gets a partition table",
+        raw: &[Raw::Plain],
+        fault: Some(Fault::SignedTwice),
+        dom0: &[(When::Ready(Ready::Attach), UNKNOWN_NAME_OF_BLANK)],
+        visitors: 1,
+        expect: Expect { pv: 3, stop: Some((Reason::SharedExposed, 3, 3)), ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "twice-unread",
+        title: "a second vbd is attached of which nobody can read what is on it, and of which nobody knows where it is",
+        exercise: Some(Exercise::Refused),
+        dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile unread $DOMID")],
         logged: &[Reason::BackingRefused],
         runs: Runs::InTurn,
         ..PV_BOOT

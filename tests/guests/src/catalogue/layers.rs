@@ -148,6 +148,24 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "alias-of-blank",
+        title: "a second path to a blank PV disk arrives on a controller that nobody knows, and then the disk gets a partition table",
+        raw: &[Raw::Plain],
+        fault: Some(Fault::SignedAfter),
+        expect: Expect { pv: 2, stop: Some((Reason::AliasExposed, 2, 3)), ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "alias-odd",
+        title: "a second path to the boot disk arrives on a controller that nobody knows: its first reads fail, and it has grown since",
+        fault: Some(Fault::OddAlias),
+        expect: Expect { stop: Some((Reason::AliasExposed, 1, 2)), ..PV },
+        checks: &[NOT_USED],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "alias-unread",
         title: "a second path to the boot disk arrives while every thread that reads disks waits for one that never answers",
         fault: Some(Fault::SilentUnits),

@@ -107,12 +107,6 @@ mod tests {
             "a_backing_twice_is_judged",
         ),
         (
-            Reason::SharedExposed,
-            "as before exposure: a disk that has not passed the comparison is not on the list",
-            "guard/src/machine/tests/mod.rs",
-            "a_backing_twice_is_judged",
-        ),
-        (
             Reason::DiskReturned,
             "a child that does not say what it is counts as a disk, so that only one that takes it back slips",
             "guard/src/machine/tests/policies.rs",

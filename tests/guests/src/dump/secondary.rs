@@ -49,9 +49,14 @@ pub(crate) fn stop(seen: &Seen<'_>, differences: &mut Differences) {
     }
     // The path of most tells what they are, and the content of some.
     let controllers = match seen.scenario.fault {
-        Some(Fault::Signed | Fault::SignedBehind | Fault::SignedLate | Fault::Exchanged) => {
-            RecordedDisk::CONTROLLERS_UNKNOWN
-        }
+        Some(
+            Fault::Signed
+            | Fault::SignedAfter
+            | Fault::SignedBehind
+            | Fault::SignedLate
+            | Fault::OddAlias
+            | Fault::Exchanged,
+        ) => RecordedDisk::CONTROLLERS_UNKNOWN,
         Some(Fault::UsbAlias) => RecordedDisk::CONTROLLERS_NOT_ASKED,
         _ => RecordedDisk::CONTROLLERS_EMULATED,
     };

@@ -1,6 +1,7 @@
 //! A disk that is none of the suite's, and has an interface, a size, and what it is made of.
 
 use core::ptr::null_mut;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use alloc::boxed::Box;
@@ -28,6 +29,8 @@ pub(crate) enum Content {
     Disk(u32),
     /// The same, as qemu emulates it on USB.
     UsbDisk(u32),
+    /// The same on a controller that nobody knows: the first reads fail, and it has grown since the other path was opened.
+    OddDisk(u32),
 }
 
 impl Content {
@@ -37,7 +40,9 @@ impl Content {
         match self {
             Self::Silence => ("USBSTOR", "USBSTOR\\DiskDead"),
             Self::UsbDisk(_) => ("USBSTOR", "USBSTOR\\DiskQEMU____QEMU_HARDDISK___2.5+"),
-            Self::SilentUnit | Self::Signature(_) | Self::Disk(_) => ("SCSI", "SCSI\\DiskOther"),
+            Self::SilentUnit | Self::Signature(_) | Self::Disk(_) | Self::OddDisk(_) => {
+                ("SCSI", "SCSI\\DiskOther")
+            }
         }
     }
 }
@@ -51,6 +56,9 @@ static SECOND_PATHS: Lock<Vec<String>> = Lock::new(Vec::new());
 pub(crate) const OTHER_SIGNATURE: u32 = 0x0DD5_1612;
 /// Size of a disk that is no other's, in sectors.
 const SECTORS: u64 = 1 << 21;
+/// More sectors of an odd disk than the other path has, and reads of it that fail.
+const GROWTH: u64 = 2048;
+const FAILURES: u32 = 2;
 /// Offset of the signature in a master boot record, and of what says that it is one.
 const SIGNATURE: usize = 0x1B8;
 const MARK: usize = 510;
@@ -61,13 +69,16 @@ struct Foreign {
     link: UnicodeString,
     content: Content,
     delay: Duration,
+    /// Number of reads so far.
+    reads: AtomicU32,
     /// The other path, where there is one.
     other: Option<Device>,
 }
 
 impl Foreign {
     fn sectors(&self) -> u64 {
-        self.other.as_ref().map_or(SECTORS, Device::sectors)
+        let more = if let Content::OddDisk(_) = self.content { GROWTH } else { 0 };
+        self.other.as_ref().map_or(SECTORS, |other| other.sectors() + more)
     }
 
     /// Reads from it; false where it has no answer.
@@ -81,7 +92,10 @@ impl Foreign {
                 }
                 true
             }
-            (Content::Disk(_) | Content::UsbDisk(_), Some(other)) => other.read(sector, buffer).is_ok(),
+            (Content::OddDisk(_), _) if self.reads.fetch_add(1, Ordering::Relaxed) < FAILURES => false,
+            (Content::Disk(_) | Content::UsbDisk(_) | Content::OddDisk(_), Some(other)) => {
+                other.read(sector, buffer).is_ok()
+            }
             _ => false,
         }
     }
@@ -166,11 +180,15 @@ unsafe extern "win64" fn add_device(driver: *mut DriverObject, pdo: *mut DeviceO
             Ok((device, lower)) => {
                 let (content, delay) = NEXT.lock().take().unwrap_or((Content::Silence, Duration::ZERO));
                 let other = match content {
-                    Content::Disk(number) | Content::UsbDisk(number) => Some(open(number)),
+                    Content::Disk(number) | Content::UsbDisk(number) | Content::OddDisk(number) => {
+                        Some(open(number))
+                    }
                     Content::Silence | Content::SilentUnit | Content::Signature(_) => None,
                 };
                 let link = UnicodeString::EMPTY;
-                let extension = Box::into_raw(Box::new(Foreign { lower, pdo, link, content, delay, other }));
+                let reads = AtomicU32::new(0);
+                let foreign = Foreign { lower, pdo, link, content, delay, reads, other };
+                let extension = Box::into_raw(Box::new(foreign));
                 fdo::initialized(device, lower, extension, DO_DIRECT_IO)
             }
             Err(status) => status,
