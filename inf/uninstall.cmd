@@ -8,7 +8,7 @@ if /i not "%PROCESSOR_ARCHITECTURE%"=="AMD64" (
   echo Run this in the 64-bit command prompt of an x64 Windows.
   exit /b 1
 )
-net session >nul 2>&1
+fsutil dirty query %SystemDrive% >nul 2>&1
 if not "%errorlevel%"=="0" (
   echo Run this as Administrator.
   exit /b 7

@@ -589,6 +589,7 @@ case "$1 $3" in
    start) [ -f "$here/reg-xenguard-svc" ] && touch "$here/runs";;
    stop) [ -f "$here/runs" ] || exit 2; rm "$here/runs";;
    esac;;
+flush*) ;;
 reg*) case "$2 $3" in
    "query HKLM\\SYSTEM\\CurrentControlSet\\Control\\Session Manager") [ -f "$here/renames" ];;
    query*Class*) [ -f "$here/filter" ];;
@@ -689,6 +690,8 @@ fn the_tools_of_a_running_windows_are_called_in_the_safe_order() {
         "pnputil -i -a",
         "pnputil -i -a",
         "rundll32 setupapi.dll,InstallHinfSection DefaultInstall 128",
+        // The loader must not find a driver registered whose file is not whole.
+        "flush",
     ];
     assert_eq!(calls.len(), wanted.len(), "{calls:#?}");
     for (call, wanted) in calls.iter().zip(wanted) {
@@ -832,7 +835,9 @@ fn a_tool_that_fails_takes_the_installation_back() {
         let left = left(&machine);
         // The first question is whether there is an older version: the answer is no either way.
         if output.status.success() {
-            assert!(what.starts_with("reg query"), "{what}");
+            let said = String::from_utf8_lossy(&output.stdout);
+            let noted = || format!("{said}{text}").contains("was not asked to write everything");
+            assert!(what.starts_with("reg query") || what == "flush" && noted(), "{what}: {said}{text}");
         } else {
             assert_eq!(output.status.code(), Some(8), "{what}: {failed:#?}");
             assert!(
@@ -878,7 +883,10 @@ fn an_upgrade_that_fails_says_what_is_left() {
             // rundll32 tells no failure: what was to be done was done by a run before, or a question whether a
             // version is installed, or is being removed, was answered no.
             let is_registered_before = what.contains("InstallHinfSection DefaultInstall");
-            assert!(is_registered_before || what.starts_with("reg query"), "{what}: {text}");
+            assert!(
+                is_registered_before || what.starts_with("reg query") || what == "flush",
+                "{what}: {text}"
+            );
             assert_eq!((version("idefilter"), version("idefallback")), (Some(b'2'), Some(b'2')), "{what}");
         } else {
             assert_eq!(output.status.code(), Some(8), "{what}: {text}");
@@ -1097,6 +1105,43 @@ fn the_scripts_take_no_crash_for_success() {
         assert!(!script.to_ascii_lowercase().contains("if errorlevel"), "{name}");
         assert!(script.contains("\"%errorlevel%\"==\"0\""), "{name}");
     }
+}
+
+/// Without the Server service, as in safe mode, `net session` fails for an administrator, too.
+#[test]
+fn the_scripts_ask_nothing_of_a_service() {
+    for name in ["install.cmd", "uninstall.cmd"] {
+        let script = script(name);
+        assert!(!script.contains("net session"), "{name}");
+        let asked = at(&script, "fsutil dirty query %SystemDrive%");
+        assert!(
+            asked < at(&script, "Run this as Administrator.") && asked < at(&script, "xenguard.exe"),
+            "{name}"
+        );
+    }
+}
+
+/// Setup keeps no copy of the INF file by which the filter leaves the lists.
+#[test]
+fn without_the_inf_nothing_is_begun() {
+    let machine = Machine::new();
+    let package = machine.path("package");
+    good(live(&machine, &["install", "--package", package.to_str().expect("text")]).0);
+    let inf = machine.path("windows/INF/oem-idefilter.inf");
+    let content = fs::read(&inf).expect("there");
+    fs::remove_file(&inf).expect("removed");
+    let whole = left(&machine);
+    for command in [&["uninstall"][..], &["uninstall", "--dry-run"]] {
+        let (output, calls) = live(&machine, command);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{text}");
+        assert!(text.contains("idefilter.inf is neither in"), "{text}");
+        assert!(calls.iter().all(|call| call.starts_with("reg query")), "{calls:#?}");
+    }
+    assert_eq!(left(&machine), whole);
+    fs::write(&inf, content).expect("written");
+    good(live(&machine, &["uninstall"]).0);
+    assert_eq!(left(&machine), Vec::<String>::new());
 }
 
 /// A service that is installed before the restart that ends a removal goes with it, and the filter lists stay.

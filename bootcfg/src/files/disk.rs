@@ -22,6 +22,16 @@ const LARGEST: u64 = 64 << 20;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
 
+impl Disk {
+    /// Has everything on the volume of a path written to the disk.
+    ///
+    /// # Errors
+    /// The volume cannot be opened for writing, or not be flushed.
+    pub fn flush_volume(self, path: &Path) -> io::Result<()> {
+        system::flush_volume(path)
+    }
+}
+
 impl Files for Disk {
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         system::resolve(path)

@@ -6,7 +6,7 @@ use super::Attributes;
 use std::{
     fs, io,
     os::windows::{ffi::OsStrExt, fs::MetadataExt},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf, Prefix},
     ptr,
 };
 use windows_sys::Win32::{
@@ -117,6 +117,18 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
         let _ = cleared;
     }
     fs::remove_file(path)
+}
+
+/// Windows flushes a volume by its device.
+pub(super) fn flush_volume(path: &Path) -> io::Result<()> {
+    let letter = match path.components().next() {
+        Some(Component::Prefix(prefix)) => match prefix.kind() {
+            Prefix::Disk(letter) | Prefix::VerbatimDisk(letter) => char::from(letter),
+            _ => return Err(io::ErrorKind::InvalidInput.into()),
+        },
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    fs::OpenOptions::new().read(true).write(true).open(format!(r"\\.\{letter}:"))?.sync_all()
 }
 
 /// Windows flushes names with `MOVEFILE_WRITE_THROUGH`; a folder cannot be flushed.

@@ -176,6 +176,7 @@ impl Commands {
     /// A tool that would be needed is not there, or the folder of INF files cannot be read.
     pub fn uninstall_lines(&self) -> Result<Vec<String>> {
         self.find_tools()?;
+        self.find_inf()?;
         let has_service = self.service_file().is_file();
         let (stop, remove) = (has_service.then(service::stop), has_service.then(service::remove));
         let mut lines: Vec<Line> = stop.into_iter().collect();
@@ -249,7 +250,13 @@ impl Commands {
                          not depend on it"
                     )
                 };
-                let notes = self.install_service(folder).err().map(note).into_iter().collect();
+                let mut notes: Vec<_> = self.install_service(folder).err().map(note).into_iter().collect();
+                notes.extend(self.flush().err().map(|error| {
+                    format!(
+                        "Windows was not asked to write everything to the disk at once: {error:#}. Shut it down in order before \
+                         the power may go, or the loader may find a driver registered whose file is not whole"
+                    )
+                }));
                 return Ok(Installed { restart: upgrade || renamed, notes });
             }
         };
@@ -287,7 +294,34 @@ impl Commands {
     /// it needs is touched.
     pub fn uninstall(&self, entries: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
         self.find_tools()?;
+        self.find_inf()?;
         self.take_out(entries)
+    }
+
+    /// Has the drivers' files and the registry written to the disk. A driver that is loaded cannot be opened to be flushed, so
+    /// the whole volume is.
+    fn flush(&self) -> Result<()> {
+        if self.stand_in.is_some() {
+            self.run(&line(&["flush"]))?;
+        } else {
+            Disk.flush_volume(&self.windows).context("the volume cannot be flushed")?;
+        }
+        System::running(self.registry.as_deref()).registry().flush().context("the registry cannot be flushed")
+    }
+
+    /// Checks that the INF file is there by which setup takes the filter out of the lists, where it stands in them.
+    ///
+    /// # Errors
+    /// It is not.
+    fn find_inf(&self) -> Result<()> {
+        if self.stored("idefilter")?.is_none() && self.filtered()? != 0 {
+            bail_as!(
+                Refused,
+                "idefilter.inf is neither in {} nor beside this program: run it from the package's folder. Nothing was changed",
+                self.windows.join("INF").display()
+            );
+        }
+        Ok(())
     }
 
     /// Returns the path of the service's file.
@@ -545,7 +579,11 @@ impl Commands {
     fn succeeds(&self, line: &[String]) -> Result<bool> {
         let program = self.program(&line[0]);
         let mut command = Command::new(&program);
-        command.args(if self.stand_in.is_some() { line } else { &line[1..] });
+        if self.stand_in.is_some() {
+            command.args(line);
+        } else {
+            give(&mut command, line);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let status = command.status().with_context(|| format!("{} does not start", program.display()))?;
         // pnputil says so where all went well and a restart is needed (ERROR_SUCCESS_REBOOT_REQUIRED), and
@@ -555,6 +593,27 @@ impl Commands {
         let done = |code: i32| matches!(code, 3010 | 259) || cfg!(unix) && matches!(code, 194 | 3);
         Ok(status.success() || line[0] == "pnputil" && status.code().is_some_and(done))
     }
+}
+
+/// Gives a program the arguments of a line. rundll32 hands on what stands behind its own as it stands there, and setup takes
+/// quotes as part of a path: the last one is given without, whatever blanks are in it.
+#[cfg(windows)]
+fn give(command: &mut Command, line: &[String]) {
+    use std::os::windows::process::CommandExt;
+    match line {
+        [program, arguments @ .., path] if program == "rundll32" => {
+            command.args(arguments).raw_arg(path);
+        }
+        _ => {
+            command.args(&line[1..]);
+        }
+    }
+}
+
+/// Gives a program the arguments of a line.
+#[cfg(not(windows))]
+fn give(command: &mut Command, line: &[String]) {
+    command.args(&line[1..]);
 }
 
 /// Returns the name of a file without its folder.
