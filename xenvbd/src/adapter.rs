@@ -9,19 +9,16 @@
 //! leave the disks are disconnected again, and every address answers "no device".
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
 use core::time::Duration;
 use wdm::Shared;
 
-use guard::backing::{Backing, Relation};
 use guard::{Reason, record};
 use scsi::{Action, Lun, Outcome, unmap};
 use vbd::{Answer, MAXIMUM_TRANSFER, Srb as _};
 use wdm::bugcheck::DumpData;
 use wdm::event::{Event, Kind as EventKind};
-use wdm::mutex::Mutex;
 use wdm::notification::{Change, Registration};
 use wdm::thread::Thread;
 use wdm::{DriverObject, NtStatus, SpinLock, debug_print, eject, interface, pool};
@@ -72,17 +69,7 @@ pub(crate) struct Adapter {
     census_event: CensusEvent,
     /// A disk may have another signature.
     signed: AtomicBool,
-    written_later: Mutex<WrittenLater>,
     tripwire: SpinLock<Option<Tripwire>>,
-}
-
-/// Storages to which backends that are gone may still write, until the guest is started anew.
-#[derive(Default)]
-struct WrittenLater {
-    /// Each with the vbd that had it.
-    backings: Vec<(u32, Backing)>,
-    /// A vbd for whose there was no memory: it may be any.
-    forgotten: Option<u32>,
 }
 
 /// A stage of the adapter's life, in the order in which they are passed.
@@ -258,7 +245,6 @@ impl Adapter {
             vbd_event: Shared::clone(&vbd_event),
             census_event: CensusEvent::new()?,
             signed: AtomicBool::new(false),
-            written_later: Mutex::new(WrittenLater::default())?,
             tripwire: SpinLock::new(None),
         })?;
         let on_suspend = platform.on_suspend(&adapter.suspend_gate)?;
@@ -372,23 +358,24 @@ impl Adapter {
             if self.is_left() {
                 return;
             }
+            let raised = self.census_event.take();
+            if raised {
+                left = CENSUSES;
+            }
+            // Otherwise a disk arrived, which has had its census, or one was signed.
+            if raised || !woken {
+                let due = !settled && left == 0 && system_started();
+                if left > 0 || due {
+                    left = left.saturating_sub(1);
+                    settled |= due;
+                    let occasion = if due { Occasion::Settled } else { Occasion::Change };
+                    if let Err(withheld) = self.take_census(occasion) {
+                        debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
+                    }
+                }
+            }
             if self.signed.swap(false, Ordering::AcqRel) {
                 self.compare_signed();
-            }
-            if self.census_event.take() {
-                left = CENSUSES;
-            } else if woken {
-                // A disk that arrived, which has had its census.
-                continue;
-            }
-            let due = !settled && left == 0 && system_started();
-            if left == 0 && !due {
-                continue;
-            }
-            left = left.saturating_sub(1);
-            settled |= due;
-            if let Err(withheld) = self.take_census(if due { Occasion::Settled } else { Occasion::Change }) {
-                debug_print!(DRIVER, "no PV disk is shown any more: {withheld}");
             }
         }
     }
@@ -517,23 +504,6 @@ impl Adapter {
         if self.signed.load(Ordering::Acquire) {
             self.census_event.event().set();
         }
-    }
-
-    /// Keeps the storage of a vbd that is gone, to which its backend may still write. PASSIVE_LEVEL.
-    pub(crate) fn note_written_later(&self, vbd: u32, backing: Backing) {
-        let mut later = self.written_later.lock();
-        if later.backings.try_reserve(1).is_ok() {
-            later.backings.push((vbd, backing));
-        } else {
-            later.forgotten = Some(vbd);
-        }
-    }
-
-    /// Returns the vbd whose backend, which is gone, may still write to a storage. PASSIVE_LEVEL.
-    pub(crate) fn written_later(&self, storage: &Backing) -> Option<u32> {
-        let later = self.written_later.lock();
-        let may_be = |(_, backing): &&(u32, Backing)| backing.relation(storage) != Relation::Distinct;
-        later.backings.iter().find(may_be).map(|(vbd, _)| *vbd).or(later.forgotten)
     }
 
     /// Reports a target's backend that owes an answer, or that has broken the protocol. ≤ DISPATCH_LEVEL.

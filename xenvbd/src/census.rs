@@ -46,6 +46,8 @@ struct OwnDisk {
     sectors: u64,
     /// The signature of its partition table, as it was read last, where it is connected and has one.
     signature: Option<Signature>,
+    /// That is not known: the disk could not be read yet.
+    unread: bool,
     /// The signature by which it was compared with all others.
     compared: Option<Signature>,
     /// The storage behind it, where it is connected.
@@ -60,6 +62,12 @@ struct OwnDisk {
 }
 
 impl OwnDisk {
+    /// Keeps what was read of it.
+    fn keep(&mut self, found: Option<Identity>) {
+        self.signature = found.map(|identity| identity.signature);
+        self.unread = false;
+    }
+
     /// Returns its identity, where it has one.
     fn identity(&self) -> Option<Identity> {
         self.signature.map(|signature| Identity { sectors: self.sectors, signature })
@@ -170,7 +178,8 @@ impl Census {
     }
 
     /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id, its identity
-    /// and its backing; one that cannot be connected without, so that its absence is noticed. PASSIVE_LEVEL.
+    /// and its backing; one that cannot be connected without, so that its absence is noticed. `unread`: nobody knows its
+    /// identity. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`: the disk must not be shown.
@@ -180,6 +189,7 @@ impl Census {
         target: Option<u8>,
         own: Option<Own>,
         sectors: u64,
+        unread: bool,
     ) -> Result<(), NtStatus> {
         let signature = own.and_then(|own| own.identity).map(|identity| identity.signature);
         let backing = own.map(|own| own.backing);
@@ -187,24 +197,29 @@ impl Census {
         target.into_iter().for_each(|target| self.readers.forget_own(target));
         let mut list = self.own.lock();
         list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-        // One that has no signature may not have been read.
-        let told_apart = signature.is_some() && list.iter().all(|other| other.signature.is_some());
+        // Two blank ones may be one.
+        let is_told = |other: &OwnDisk| !other.unread && (signature.is_some() || other.signature.is_some());
+        let mut others = list.iter().filter(|other| other.backing.is_some() && other.departed.is_none());
+        let told_apart = !unread && others.all(is_told);
         let (compared, departed) = (signature, None);
-        list.push(OwnDisk { vbd, sectors, signature, compared, backing, told_apart, target, departed });
+        list.push(OwnDisk {
+            vbd,
+            sectors,
+            signature,
+            unread,
+            compared,
+            backing,
+            told_apart,
+            target,
+            departed,
+        });
         Ok(())
     }
 
     /// Gives a listed disk this size, in units of 512 bytes, from now on. PASSIVE_LEVEL.
     pub(crate) fn resize(&self, vbd: u32, sectors: u64) {
         let mut own = self.own.lock();
-        let mut resized = false;
-        for disk in own.iter_mut().filter(|disk| disk.vbd == vbd) {
-            resized |= core::mem::replace(&mut disk.sectors, sectors) != sectors;
-        }
-        if resized {
-            // Two of the same content were told apart by their sizes.
-            own.iter_mut().for_each(|disk| disk.told_apart = false);
-        }
+        own.iter_mut().filter(|disk| disk.vbd == vbd).for_each(|disk| disk.sectors = sectors);
     }
 
     /// Returns the identity of the connected disk with a target id, as it was read last. PASSIVE_LEVEL.
@@ -231,7 +246,8 @@ impl Census {
     pub(crate) fn read_again(&self, target: u8) -> Result<Option<Identity>, NtStatus> {
         let _reading = self.reading.lock();
         let Some(known) = self.find(target, |link, _| KnownLink::new(link, target))? else {
-            return Ok(self.identity(target));
+            let is_unread = self.own.lock().iter().any(|disk| disk.target == Some(target) && disk.unread);
+            return if is_unread { Err(NtStatus::DEVICE_NOT_READY) } else { Ok(self.identity(target)) };
         };
         let known = known?;
         self.readers.begin_own(&known.link, target)?;
@@ -390,7 +406,7 @@ impl Census {
         self.readers.census_begins();
         for disk in own.iter_mut().filter(|disk| disk.departed.is_none()) {
             if let Some(found) = disk.target.and_then(|target| self.readers.of_own(target)) {
-                disk.signature = found.map(|identity| identity.signature);
+                disk.keep(found);
             }
         }
         let mut identities: Vec<Identity> = Vec::new();
@@ -699,7 +715,7 @@ fn forget_departed(own: &mut Vec<OwnDisk>, found: &[Found]) {
 /// Keeps what was read of the connected disk with a target id.
 fn keep_signature(own: &mut [OwnDisk], target: u8, found: Option<Identity>) {
     let there = own.iter_mut().filter(|disk| disk.target == Some(target) && disk.departed.is_none());
-    there.for_each(|disk| disk.signature = found.map(|identity| identity.signature));
+    there.for_each(|disk| disk.keep(found));
 }
 
 /// Returns the number of disks of the list that the system should have. A disk that has been disconnected is

@@ -52,8 +52,6 @@ pub(crate) enum Error {
     Unsuitable(&'static str),
     /// It stands for the same storage as the vbd of this number.
     Shared(u32),
-    /// The backend that vbd of this number had may still write to its storage.
-    WrittenLater(u32),
     /// Suspends, and the table's status.
     Suspend(Status),
     /// A watch, and the table's status.
@@ -84,12 +82,6 @@ impl fmt::Display for Error {
             Self::Backend(time) => write!(f, "the backend is not ready after {time:?}"),
             Self::EventChannel(status) => write!(f, "no event channel, xenpci answered {}", status.0),
             Self::Shared(other) => write!(f, "it stands for the same storage as vbd {other}"),
-            Self::WrittenLater(other) => {
-                write!(
-                    f,
-                    "the backend that vbd {other} had may still write to its storage; restart the guest"
-                )
-            }
             Self::Suspend(status) => write!(f, "xenpci answered {}", status.0),
             Self::Watch(status) => write!(f, "no watch, xenpci answered {}", status.0),
             Self::Unsuitable(why) => write!(f, "{why}"),

@@ -370,11 +370,13 @@ impl State {
         next
     }
 
-    /// Returns true if a census waits for a reading, of a disk that may be an alias.
+    /// Returns true if a census waits for a reading, of a disk that may be an alias, and no disk waits for a thread.
     fn is_awaited(&self, reading: u32) -> bool {
         let entries = self.entries.lock();
         let entry = entries.list.iter().find(|entry| entry.reading == reading);
+        // Where others wait for a thread this one has had its turn.
         !entries.left
+            && entries.list.iter().all(|entry| entry.begun)
             && entry.is_some_and(|entry| entry.comparison != Comparison::Done && !entry.until.has_passed())
     }
 

@@ -66,8 +66,6 @@ pub(crate) struct Target {
     resigned: AtomicBool,
     /// Tells the census that the signature may be another.
     written: Recent,
-    /// A write or a discard was ended that its backend never answered.
-    has_unanswered: AtomicBool,
     /// It is a CD-ROM drive, and this is its state.
     drive: Option<Drive>,
     /// None of the system's pages may be granted to this backend.
@@ -182,7 +180,6 @@ impl Target {
             last_backing: SpinLock::new(backing),
             resigned: AtomicBool::new(false),
             written: Recent::new(),
-            has_unanswered: AtomicBool::new(false),
             drive,
             distrusted: !vbd.trusted,
             copies_all: AtomicBool::new(false),
@@ -429,16 +426,7 @@ impl Target {
 
     /// Ends every request without the backend, which is gone. ≤ DISPATCH_LEVEL.
     pub(crate) fn abandon(&self) {
-        if self.changes_in_flight() > 0 {
-            self.has_unanswered.store(true, Ordering::Release);
-        }
         self.channels.iter().for_each(|channel| channel.with(Queue::abandon));
-    }
-
-    /// Returns the storage to which a backend that is gone may still write what it was told: it never answered a write or a
-    /// discard, which has been ended since. ≤ DISPATCH_LEVEL.
-    pub(crate) fn written_later(&self) -> Option<Backing> {
-        self.has_unanswered.load(Ordering::Acquire).then(|| *self.last_backing.lock())
     }
 
     /// Returns the disk as a logical unit now. Any IRQL.

@@ -437,7 +437,7 @@ impl VbdList {
             Err(error) => {
                 debug_print!(DRIVER, "disk {}: {error}", device.0);
                 let refused = refused(self.platform, adapter, device, &error);
-                if listed && !refused && adapter.census().list(device.0, None, None, 0).is_err() {
+                if listed && !refused && adapter.census().list(device.0, None, None, 0, true).is_err() {
                     debug_print!(DRIVER, "disk {}: no memory to count it by", device.0);
                 }
             }
@@ -453,17 +453,16 @@ fn admit(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bo
     let target = pool::try_box(target)?;
     let own = target.backing().map(|backing| Own { identity: target.identity(), backing });
     let number = target.number();
-    let shared = |own: &Own| {
-        let other = if target.is_unread() {
-            untold(adapter, number, own)
+    let shared = |own: Own| {
+        if target.is_unread() {
+            untold(adapter, number, &own)
         } else {
-            sharing(adapter, number, own, Contents::Now)
-        };
-        other.map(Error::Shared).or_else(|| adapter.written_later(&own.backing).map(Error::WrittenLater))
+            sharing(adapter, number, &own, Contents::Now)
+        }
     };
-    if let Some(error) = own.as_ref().and_then(shared) {
+    if let Some(other) = own.and_then(shared) {
         target.disconnect();
-        return Err(error);
+        return Err(Error::Shared(other));
     }
     let refused = if admitted(&target) {
         let free = |id: usize| adapter.slots().is_vacant(id) && !adapter.census().lists(id as u8);
@@ -471,8 +470,11 @@ fn admit(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bo
             Some(id) => {
                 // A CD-ROM drive is no disk, and the census counts disks.
                 let sectors = target.lun().sectors;
-                let listed =
-                    target.is_cdrom() || adapter.census().list(number, Some(id as u8), own, sectors).is_ok();
+                let listed = target.is_cdrom()
+                    || adapter
+                        .census()
+                        .list(number, Some(id as u8), own, sectors, target.is_unread())
+                        .is_ok();
                 let inserted = if listed {
                     adapter.slots().insert(id, target).map_err(|target| (target, "its target id is taken"))
                 } else {
@@ -505,10 +507,6 @@ fn disconnect(adapter: &Adapter, known: Known, why: &str, end: impl FnOnce(&Targ
     drop(known.watch);
     adapter.census().depart(known.device.0);
     let Some(target) = known.target.and_then(|id| adapter.take_out(id, end)) else { return };
-    if let Some(backing) = target.written_later() {
-        debug_print!(DRIVER, "disk {}: its backend may still write what it never answered", known.device.0);
-        adapter.note_written_later(known.device.0, backing);
-    }
     // What its backend has done since the last look, and what was found of it just now, is said before nobody looks any
     // more.
     adapter.look_after(&target);
@@ -559,7 +557,8 @@ fn untold(adapter: &Adapter, number: u32, own: &Own) -> Option<u32> {
     adapter.slots().each(|_, other| {
         let Some(backing) = other.backing().filter(|_| other.number() != number) else { return };
         let is_same = compare(&Own { identity: None, backing }, own) == Pair::Shared;
-        if is_same || is_told_by_content(&backing, &own.backing) {
+        // A drive's medium is told by its backend's nodes alone.
+        if is_same || !other.is_cdrom() && is_told_by_content(&backing, &own.backing) {
             found = found.or(Some(other.number()));
         }
     });
@@ -662,7 +661,7 @@ fn follow(platform: Platform, adapter: &Adapter, known: &mut Known, id: usize) -
 /// Says, in the event log and where frontends leave their errors in xenstore, that a vbd was refused because of
 /// its backing; whether that is the error. PASSIVE_LEVEL.
 fn refused(platform: Platform, adapter: &Adapter, device: VirtualDevice, error: &Error) -> bool {
-    let (Error::Shared(other) | Error::WrittenLater(other)) = *error else { return false };
+    let Error::Shared(other) = *error else { return false };
     adapter.census().report_pair(Reason::BackingRefused, device.0, other);
     write_error(platform, device, format_args!("{error}"));
     true

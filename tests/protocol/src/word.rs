@@ -29,8 +29,6 @@ named! {
         Functions = "functions",
         /// Uses a disk that dom0 attaches, writes a file that stays in the cache, and has dom0 detach the disk.
         Detach = "detach",
-        /// Uses a disk that dom0 attaches, until dom0 takes it with writes that it has not answered, and attaches it again.
-        DetachUnanswered = "detach-unanswered",
         /// Uses a disk that dom0 attaches, in use while dom0 asks for it, until dom0 takes it.
         DetachInUse = "detach-in-use",
         /// Reads the files that earlier boots have flushed, and writes and flushes files while the disk is read.

@@ -155,13 +155,6 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("alias-odd")],
     },
     Mutant {
-        what: "a storage to which a backend that is gone may still write is connected",
-        file: "xenvbd/src/adapter.rs",
-        from: "later.backings.push((vbd, backing));",
-        to: "let _ = (vbd, backing);",
-        caught_by: &[Guest("detach-unanswered")],
-    },
-    Mutant {
         what: "own disks are not read again when an unknown one has come",
         file: "xenvbd/src/census.rs",
         from: "        self.read_all_again().or_else(|status| self.fail(status))?;\n",

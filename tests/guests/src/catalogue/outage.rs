@@ -112,24 +112,7 @@ pub(super) const BOOTS: &[Scenario] = &[
         runs: Runs::InTurn,
         ..HOTPLUG
     },
-    Scenario {
-        name: "detach-unanswered",
-        title: "a backend stops, dom0 takes its disk with writes that it has not answered, and attaches the same again: refused",
-        exercise: Some(Exercise::DetachUnanswered),
-        late_disks: &[Backend::Qdisk],
-        dom0: &[(When::Ready(Ready::Attach), "bash attach-1.sh"), (When::Ready(Ready::Force), UNANSWERED)],
-        logged: &[Reason::BackingRefused],
-        checks: &[CAME_AND_WENT],
-        runs: Runs::InTurn,
-        ..HOTPLUG
-    },
 ];
-
-/// Takes xvdb from the guest while its backend is stopped, and gives it back when the guest has given up what was not answered.
-const UNANSWERED: &str = "pid=$(xenstore-read /local/domain/$DOMID/image/device-model-pid) && kill -STOP $pid && \
-     sleep 2 || exit 1; xl block-detach --force $DOMID xvdb; sleep 12; kill -CONT $pid; sleep 2; bash attach-1.sh && \
-     for i in $(seq 300); do case $(xenstore-read /local/domain/$DOMID/error/device/vbd/51728/error) in \
-     *'may still write'*) exit 0;; esac; sleep 0.1; done; exit 1";
 
 /// NT's own time-out of a disk's requests.
 const TEN_SECONDS: &str = "[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\Disk]\n\

@@ -266,8 +266,7 @@ fn images(seen: &Seen<'_>, found: &mut Differences) {
     for (n, (image, before)) in seen.boot.images.iter().zip(&seen.boot.generations).enumerate() {
         // A boot that was stopped leaves its volume mounted, as does a disk that is taken away.
         let late = n >= scenario.disks.len();
-        let exercises =
-            [Exercise::Hotplug, Exercise::Detach, Exercise::DetachInUse, Exercise::DetachUnanswered];
+        let exercises = [Exercise::Hotplug, Exercise::Detach, Exercise::DetachInUse];
         let goes = scenario.exercise.is_some_and(|exercise| exercises.contains(&exercise));
         let neighbours = late && scenario.neighbour_mounts > 0;
         let taken_away = late && goes || neighbours;

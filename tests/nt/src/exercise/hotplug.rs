@@ -4,9 +4,7 @@
 use protocol::{CACHED_FILE, Ready};
 
 use super::load::Load;
-use super::refused::REFUSED;
 use super::{ask, is_seen, wait_until};
-use crate::io::error_log;
 use crate::ob::namespace;
 use crate::{ke, mountmgr, report};
 
@@ -23,11 +21,6 @@ const REMOVAL: u64 = 30_000;
 pub(super) fn run() {
     attach();
     let load = Load::start(DISK, READERS);
-    use_until_taken(load);
-}
-
-/// Reads from the disk, and writes files to it, until dom0 has taken it at `ready for=force`.
-fn use_until_taken(load: Load) {
     wait_until("reading", || load.done() >= 32);
     ask(Ready::Force);
     // Writes until the disk is gone.
@@ -35,16 +28,6 @@ fn use_until_taken(load: Load) {
     let counts = load.join();
     report!("traffic disk={DISK} written={written} {counts}");
     gone(DISK);
-}
-
-/// Runs the exercise: dom0 takes the disk at `ready for=force` with writes that it has not answered. It attaches the disk
-/// again, which must be refused.
-pub(super) fn detach_unanswered() {
-    attach();
-    let mut load = Load::start(DISK, READERS);
-    load.write(DISK);
-    use_until_taken(load);
-    wait_until("a refused vbd in the event log", || error_log::written(REFUSED) > 0);
 }
 
 /// Runs the exercise: nobody has anything open on the disk when dom0 asks for it at `ready for=detach`, and a file has

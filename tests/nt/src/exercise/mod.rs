@@ -49,7 +49,6 @@ pub(crate) fn run(exercise: Exercise) {
         Exercise::CrashDead => crash::run_dead(),
         Exercise::Detach => hotplug::detach(),
         Exercise::DetachInUse => hotplug::detach_in_use(),
-        Exercise::DetachUnanswered => hotplug::detach_unanswered(),
         Exercise::Endure => endure::run(),
         Exercise::Functions => functions::run(),
         Exercise::Hibernate => hibernate::here(),

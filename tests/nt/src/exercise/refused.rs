@@ -8,7 +8,7 @@ use crate::io::error_log;
 use crate::ob::namespace;
 
 /// The reason, and so the event, of a vbd that was refused because of its backing.
-pub(super) const REFUSED: u8 = 0x62;
+const REFUSED: u8 = 0x62;
 
 /// Runs the exercise: dom0 attaches a second vbd over a disk's backing; the event log must come to say that it was refused. A
 /// second disk gets a partition table first.
