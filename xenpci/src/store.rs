@@ -69,7 +69,7 @@ pub(crate) struct Waiting {
     hypercall: VmCall,
     port: Port,
     signals: Shared<Signals>,
-    /// What is left of the current wait's.
+    /// The rest of the current wait's.
     patience: Patience,
 }
 

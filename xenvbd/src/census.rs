@@ -46,7 +46,7 @@ struct OwnDisk {
     sectors: u64,
     /// The signature of its partition table, as it was read last, where it is connected and has one.
     signature: Option<Signature>,
-    /// That is not known: the disk could not be read yet.
+    /// The disk could not be read yet, and may have one.
     unread: bool,
     /// The signature by which it was compared with all others.
     compared: Option<Signature>,

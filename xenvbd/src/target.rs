@@ -56,7 +56,7 @@ pub(crate) struct Target {
     unit: Unit,
     /// The signature that its partition table had when it was connected.
     signature: Option<Signature>,
-    /// That could not be read, and the disk may have one.
+    /// The signature could not be read, and the disk may have one.
     is_unread: bool,
     /// Unknown while it is not connected to a backend, which after a resume may have another.
     backing: SpinLock<Option<Backing>>,
