@@ -115,15 +115,15 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a vbd on another disk's backing is connected",
         file: "xenvbd/src/vbd_list.rs",
-        from: "sharing(adapter, number, own, Contents::Now)",
-        to: "sharing(adapter, number, own, Contents::Now).filter(|_| false)",
+        from: "sharing(adapter, number, &own, Contents::Now)",
+        to: "sharing(adapter, number, &own, Contents::Now).filter(|_| false)",
         caught_by: &[Guest("twice-hotplug")],
     },
     Mutant {
         what: "a vbd that is attached is compared with what was on the others when they were connected",
         file: "xenvbd/src/vbd_list.rs",
-        from: "sharing(adapter, number, own, Contents::Now)",
-        to: "sharing(adapter, number, own, Contents::ReadLast)",
+        from: "sharing(adapter, number, &own, Contents::Now)",
+        to: "sharing(adapter, number, &own, Contents::ReadLast)",
         caught_by: &[Guest("twice-signed")],
     },
     Mutant {
@@ -1489,8 +1489,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a CD-ROM drive is counted as a disk",
         file: "xenvbd/src/vbd_list.rs",
-        from: "let listed = target.is_cdrom() || adapter.census()",
-        to: "let listed = (target.is_cdrom() && target.number() == u32::MAX) || adapter.census()",
+        from: "let listed = target.is_cdrom()\n",
+        to: "let listed = (target.is_cdrom() && target.number() == u32::MAX)\n",
         caught_by: &[Guest("cdrom-pv")],
     },
     Mutant {
