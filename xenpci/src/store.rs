@@ -69,7 +69,7 @@ pub(crate) struct Waiting {
     hypercall: VmCall,
     port: Port,
     signals: Shared<Signals>,
-    /// The rest of the current wait's.
+    /// Time that is left to the current wait.
     patience: Patience,
 }
 

@@ -820,7 +820,7 @@ fn handshake(
     Ok(disk)
 }
 
-/// Lets so much time pass, and returns the time that it took.
+/// A routine that lets so much time pass, and returns the time that it took.
 type Pause<'a> = &'a mut dyn FnMut(Duration) -> Duration;
 
 /// Reads the identity of disk `number` by `read`, which reads from a sector on while nobody else uses its ring. A read that the

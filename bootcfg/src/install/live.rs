@@ -312,7 +312,7 @@ impl Commands {
     /// Checks that the INF file is there by which setup takes the filter out of the lists, where it stands in them.
     ///
     /// # Errors
-    /// It is not.
+    /// The filter is in the lists, and the file is not there.
     fn find_inf(&self) -> Result<()> {
         if self.stored("idefilter")?.is_none() && self.filtered()? != 0 {
             bail_as!(

@@ -163,7 +163,7 @@ impl Pool {
     /// is put in a page's place.
     ///
     /// # Errors
-    /// Those of [`Pool::take`].
+    /// Errors of [`Pool::take`].
     #[inline(never)]
     fn grant_next(
         &mut self,
