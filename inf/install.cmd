@@ -2,8 +2,12 @@
 rem Installs Xenguard on this Windows. Nothing changes for boots from the present boot entry: it stays the default,
 rem and its disks stay emulated. Run as Administrator. From Vista on everything after the name is passed on to xenguard
 rem install; on Server 2003 no arguments are taken.
-setlocal
-cd /d "%~dp0"
+rem A folder may have an exclamation mark in its name.
+setlocal DisableDelayedExpansion
+cd /d "%~dp0" || (
+  echo Copy this folder to a local disk, and run it from there: nothing was done.
+  exit /b 3
+)
 if /i not "%PROCESSOR_ARCHITECTURE%"=="AMD64" (
   echo Run this in the 64-bit command prompt of an x64 Windows.
   exit /b 1
@@ -48,7 +52,10 @@ for %%s in (idefilter idefallback xenpci xenvbd) do reg query "HKLM\SYSTEM\Curre
   echo The service %%s was uninstalled, and Windows removes it at the restart only: restart first. Nothing was done.
   exit /b 3
 )
-rem Files and services first; the service's own section appends the class filter last.
+rem The files first, and onto the disk before a service names them. Then the services; the service's own section appends
+rem the class filter last.
+rundll32.exe setupapi.dll,InstallHinfSection Idefilter.CopyFile 128 .\idefilter.inf
+if defined runs xenguard.exe flush >nul 2>&1
 rundll32.exe setupapi.dll,InstallHinfSection DefaultInstall 128 .\idefilter.inf
 rem Setup tells no failure: what it did is seen.
 set missing=
@@ -63,6 +70,8 @@ if defined missing (
   echo The filter was not installed as a whole: run uninstall.cmd. See setupapi.log in %SystemRoot%.
   exit /b 5
 )
+set flushed=
+if defined runs xenguard.exe flush >nul 2>&1 && set flushed=1
 rem The service; the drivers do not depend on it.
 if exist xenguard-svc.exe (
   net stop xenguard-svc >nul 2>&1
@@ -74,6 +83,7 @@ if exist xenguard-svc.exe (
   net start xenguard-svc >nul 2>&1
 )
 echo The filter is installed and the packages are staged.
+if not defined flushed echo Not everything is on the disk yet: shut Windows down in order before its power may go.
 echo In Device Manager choose Update Driver for the device PCI\VEN_5853^&DEV_0001 ("Xen platform device", or unknown),
 echo then add the PV entry: xenguard add, or by hand: see docs\admin-guide.md, "Windows Server 2003".
 exit /b 0

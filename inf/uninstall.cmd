@@ -2,8 +2,12 @@
 rem Removes Xenguard from this Windows, in the order that never leaves a filter without its file. Run as
 rem Administrator, in an emulated or a PV boot. From Vista on everything after the name is passed on to xenguard
 rem uninstall; on Server 2003 no arguments are taken.
-setlocal
-cd /d "%~dp0"
+rem A folder may have an exclamation mark in its name.
+setlocal DisableDelayedExpansion
+cd /d "%~dp0" || (
+  echo Copy this folder to a local disk, and run it from there: nothing was done.
+  exit /b 3
+)
 if /i not "%PROCESSOR_ARCHITECTURE%"=="AMD64" (
   echo Run this in the 64-bit command prompt of an x64 Windows.
   exit /b 1
@@ -32,6 +36,10 @@ if not "%errorlevel%"=="0" (
   echo reg.exe cannot read the registry: nothing was done. Is the policy DisableRegistryTools in force?
   exit /b 7
 )
+if not exist idefilter.inf (
+  echo idefilter.inf is missing here: nothing was done. Run this from the package's folder.
+  exit /b 3
+)
 net stop xenguard-svc >nul 2>&1
 sc delete xenguard-svc >nul 2>&1
 reg delete HKLM\SYSTEM\CurrentControlSet\Services\EventLog\System\xenguard-svc /f >nul 2>&1
@@ -45,6 +53,17 @@ for %%c in (4D36E97D 4D36E96A 4D36E97B 4D36E967) do (
 )
 if defined left (
   echo The filter is still in UpperFilters: nothing more was removed.
+  exit /b 5
+)
+rem Setup tells no failure. What is left would be started without the drivers that go with it.
+set still=
+for %%s in (idefilter idefallback) do (
+  reg query "HKLM\SYSTEM\CurrentControlSet\Services\%%s" /v DisplayName 2>nul | find /i "Xenguard" >nul && (
+    reg query "HKLM\SYSTEM\CurrentControlSet\Services\%%s" /v DeleteFlag >nul 2>&1 || set still=1
+  )
+)
+if defined still (
+  echo idefilter or idefallback is still registered: nothing more was removed. See setupapi.log in %SystemRoot%.
   exit /b 5
 )
 rem Other suites have services of these names, too, and lists that name them: what is another vendor's stays.

@@ -229,6 +229,9 @@ pub enum Command {
     /// Take the drivers and every PV entry out, in the order that never leaves a filter without its file
     #[command(after_help = "Examples:\n  xenguard uninstall\n  xenguard --root /mnt --yes uninstall")]
     Uninstall,
+    /// Have the running Windows write the drivers' files and the registry to its disk; install.cmd calls it on Server
+    /// 2003, and install does the same by itself
+    Flush,
     /// Print the manual page
     #[command(after_help = "Example:\n  xenguard man > /usr/local/share/man/man1/xenguard.1")]
     Man,
@@ -259,6 +262,7 @@ impl Command {
             Command::Prune { .. } => "prune",
             Command::Install { .. } => "install",
             Command::Uninstall => "uninstall",
+            Command::Flush => "flush",
             Command::Man => "man",
             Command::Completions { .. } => "completions",
         }

@@ -6,6 +6,7 @@ mod backup;
 mod check;
 mod clean;
 mod default;
+mod flush;
 mod install;
 mod log;
 mod man;
@@ -89,6 +90,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
             install::run(session, package.as_deref(), entry.as_ref(), no_entry)
         }
         Command::Uninstall => uninstall::run(session),
+        Command::Flush => flush::run(session),
         Command::Man => {
             let page = man::page()?;
             session.output.print_raw(&page);

@@ -219,11 +219,11 @@ impl Commands {
             let mut renamed = false;
             for name in IMPORTED {
                 renamed |= self.is_replaced_at_restart(folder, name)?;
-                // A file that is in use is not opened, and was on the disk at the last start.
-                let flushed = Disk.flush(&self.file_of(name));
-                if !upgrade {
-                    flushed.with_context(|| format!("cannot flush {}", self.file_of(name).display()))?;
-                }
+            }
+            let flushed = self.flush_filter();
+            // A file that is in use is not opened, and was on the disk at the last start.
+            if !upgrade {
+                flushed?;
             }
             for line in rest {
                 self.run(line)?;
@@ -250,13 +250,14 @@ impl Commands {
                          not depend on it"
                     )
                 };
-                let mut notes: Vec<_> = self.install_service(folder).err().map(note).into_iter().collect();
-                notes.extend(self.flush().err().map(|error| {
+                let flushed = self.flush().map_err(|error| {
                     format!(
                         "Windows was not asked to write everything to the disk at once: {error:#}. Shut it down in order before \
                          the power may go, or the loader may find a driver registered whose file is not whole"
                     )
-                }));
+                });
+                let mut notes: Vec<_> = flushed.err().into_iter().collect();
+                notes.extend(self.install_service(folder).err().map(note));
                 return Ok(Installed { restart: upgrade || renamed, notes });
             }
         };
@@ -298,23 +299,46 @@ impl Commands {
         self.take_out(entries)
     }
 
-    /// Has the drivers' files and the registry written to the disk. A driver that is loaded cannot be opened to be flushed, so
-    /// the whole volume is.
-    fn flush(&self) -> Result<()> {
-        if self.stand_in.is_some() {
-            self.run(&line(&["flush"]))?;
-        } else {
-            Disk.flush_volume(&self.windows).context("the volume cannot be flushed")?;
-        }
+    /// Has the drivers' files and the registry written to the disk.
+    ///
+    /// # Errors
+    /// The volume or the registry cannot be flushed.
+    pub fn flush(&self) -> Result<()> {
+        self.flush_volume()?;
         System::running(self.registry.as_deref()).registry().flush().context("the registry cannot be flushed")
     }
 
-    /// Checks that the INF file is there by which setup takes the filter out of the lists, where it stands in them.
+    /// Has the whole volume written to the disk. A driver that is loaded, or that `PnpLockdown` keeps from programs, cannot be
+    /// opened to be flushed.
+    fn flush_volume(&self) -> Result<()> {
+        if self.stand_in.is_some() {
+            return self.run(&line(&["flush"]));
+        }
+        Disk.flush_volume(&self.windows).context("the volume cannot be flushed")
+    }
+
+    /// Has the filter's files written to the disk, with their volume or, where that is refused, each by itself.
+    fn flush_filter(&self) -> Result<()> {
+        let Err(error) = self.flush_volume() else { return Ok(()) };
+        for name in IMPORTED {
+            let file = self.file_of(name);
+            Disk.flush(&file).with_context(|| format!("{error:#}, nor {} alone", file.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the INF file is there by which setup takes the filter out, where it is in the lists or its services are
+    /// registered.
     ///
     /// # Errors
-    /// The filter is in the lists, and the file is not there.
+    /// The filter or its stand-in is there, and the file is not.
     fn find_inf(&self) -> Result<()> {
-        if self.stored("idefilter")?.is_none() && self.filtered()? != 0 {
+        let marked = self.marked()?;
+        let mut is_needed = self.filtered()? != 0;
+        for name in IMPORTED {
+            is_needed |= !marked.contains(&name) && self.is_ours(name)?;
+        }
+        if is_needed && self.stored("idefilter")?.is_none() {
             bail_as!(
                 Refused,
                 "idefilter.inf is neither in {} nor beside this program: run it from the package's folder. Nothing was changed",
