@@ -68,6 +68,21 @@ impl OwnDisk {
         self.unread = false;
     }
 
+    /// Returns true if it is connected, so that the system may read it.
+    fn is_connected(&self) -> bool {
+        self.backing.is_some() && self.departed.is_none()
+    }
+
+    /// Returns true if the backends' nodes, and not the contents, tell whether its storage is that of another disk.
+    fn is_told_by_nodes(&self, other: &Self) -> bool {
+        self.backing.zip(other.backing).is_some_and(|(one, other)| !census::is_told_by_content(&one, &other))
+    }
+
+    /// Returns true if the contents differ; where both were read at one time, so do the storages.
+    fn differs(&self, other: &Self) -> bool {
+        !self.unread && !other.unread && self.signature != other.signature
+    }
+
     /// Returns its identity, where it has one.
     fn identity(&self) -> Option<Identity> {
         self.signature.map(|signature| Identity { sectors: self.sectors, signature })
@@ -84,6 +99,17 @@ struct Found {
     controllers: Option<Provenance>,
     /// It has to be read, and was not yet.
     unread: bool,
+    /// It is known to be another storage than all of ours.
+    told_apart: bool,
+}
+
+impl Found {
+    /// Returns the disk as it is judged: one that has been told apart is foreign, and a clone where it has come to have the
+    /// content of one of ours.
+    fn judged(&self) -> Disk {
+        let is_told = self.told_apart && self.disk.origin == Origin::Unknown;
+        Disk { origin: if is_told { Origin::OtherBus } else { self.disk.origin }, ..self.disk }
+    }
 }
 
 /// Shortest time that a disk that has been disconnected stays listed: its arrival may be under
@@ -179,7 +205,7 @@ impl Census {
 
     /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id, its identity
     /// and its backing; one that cannot be connected without, so that its absence is noticed. `unread`: nobody knows its
-    /// identity. PASSIVE_LEVEL.
+    /// identity. Returns false if it is to be compared with the others again ([`Census::is_signed_anew`]). PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`: the disk must not be shown.
@@ -190,30 +216,24 @@ impl Census {
         own: Option<Own>,
         sectors: u64,
         unread: bool,
-    ) -> Result<(), NtStatus> {
+    ) -> Result<bool, NtStatus> {
         let signature = own.and_then(|own| own.identity).map(|identity| identity.signature);
         let backing = own.map(|own| own.backing);
         // The last reading may be of another disk that had this target id.
         target.into_iter().for_each(|target| self.readers.forget_own(target));
         let mut list = self.own.lock();
         list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-        // Two blank ones may be one.
-        let is_told = |other: &OwnDisk| !other.unread && (signature.is_some() || other.signature.is_some());
-        let mut others = list.iter().filter(|other| other.backing.is_some() && other.departed.is_none());
-        let told_apart = !unread && others.all(is_told);
-        let (compared, departed) = (signature, None);
-        list.push(OwnDisk {
-            vbd,
-            sectors,
-            signature,
-            unread,
-            compared,
-            backing,
-            told_apart,
-            target,
-            departed,
-        });
-        Ok(())
+        let (compared, departed, told_apart) = (signature, None, false);
+        let mut disk =
+            OwnDisk { vbd, sectors, signature, unread, compared, backing, told_apart, target, departed };
+        // It was read before the others, and if it was blank, one of them may have been signed since.
+        let both_signed = |other: &OwnDisk| signature.is_some() && other.signature.is_some();
+        let is_told =
+            |other: &OwnDisk| disk.is_told_by_nodes(other) || both_signed(other) && disk.differs(other);
+        disk.told_apart = list.iter().filter(|other| other.is_connected()).all(is_told);
+        let is_compared = disk.told_apart && !unread;
+        list.push(disk);
+        Ok(is_compared)
     }
 
     /// Gives a listed disk this size, in units of 512 bytes, from now on. PASSIVE_LEVEL.
@@ -265,19 +285,25 @@ impl Census {
         Ok(true)
     }
 
-    /// Reads all of this driver's disks again that the system has, at the same time. One that answers later brings another
-    /// census. PASSIVE_LEVEL; waits for them, within limits.
+    /// Reads all of this driver's disks again that the system has, at the same time. Returns the target ids of those that have
+    /// answered; one that answers later brings another census. PASSIVE_LEVEL; waits for them, within limits.
     ///
     /// # Errors
     /// No memory, no thread.
-    fn read_all_again(&self) -> Result<(), NtStatus> {
-        let mut links = Vec::new();
+    fn read_all_again(&self) -> Result<Vec<u8>, NtStatus> {
+        let (mut links, mut answered) = (Vec::new(), Vec::new());
         for known in self.known.lock().iter() {
             links.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
             links.push(KnownLink::new(&known.link, known.target)?);
         }
+        answered.try_reserve_exact(links.len()).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
         links.iter().try_for_each(|known| self.readers.begin_own(&known.link, known.target))?;
-        links.iter().try_for_each(|known| self.await_link(known).map(|_| ()))
+        for known in &links {
+            if self.await_link(known)? {
+                answered.push(known.target);
+            }
+        }
+        Ok(answered)
     }
 
     /// Reads this driver's disks again, of which one has been written where its signature is. Returns true if one has another
@@ -287,12 +313,15 @@ impl Census {
     /// No memory, no thread.
     pub(crate) fn is_signed_anew(&self) -> Result<bool, NtStatus> {
         let _reading = self.reading.lock();
-        self.read_all_again()?;
+        let answered = self.read_all_again()?;
         let mut own = self.own.lock();
         let mut is_anew = false;
         for disk in own.iter_mut() {
             is_anew |= disk.compared != disk.signature;
             disk.compared = disk.signature;
+        }
+        if have_answered(&own, &answered) {
+            tell_apart(&mut own);
         }
         Ok(is_anew)
     }
@@ -305,6 +334,7 @@ impl Census {
                 disk.backing = backing;
             }
         }
+        self.readers.forget_told_apart();
     }
 
     /// Notes that a vbd is not there any more. Its disk stays listed until the system has none of it.
@@ -359,10 +389,13 @@ impl Census {
     pub(crate) fn take(&self, occasion: Occasion) -> Result<(), Reason> {
         let settled = occasion == Occasion::Settled;
         if occasion == Occasion::Signed {
-            // A disk that had no signature either may be the same.
-            self.readers.forget_unidentified();
+            // A disk that had no signature either may be the same, and so may one that was read before.
+            self.readers.forget_untold();
         }
         self.take_now(settled)?;
+        if occasion == Occasion::Change {
+            self.read_unread()?;
+        }
         let is_due = match occasion {
             Occasion::Identified => Ok(true),
             Occasion::Change | Occasion::Signed | Occasion::Settled => self.wait_for_unknown(),
@@ -370,6 +403,22 @@ impl Census {
         match is_due {
             Ok(true) => self.compare_unknown(settled),
             Ok(false) => Ok(()),
+            Err(status) => self.fail(status),
+        }
+    }
+
+    /// Reads this driver's disks again if one could not be read yet, and takes a census if one was: it may have just arrived,
+    /// and nobody has compared it.
+    fn read_unread(&self) -> Result<(), Reason> {
+        let unread = || self.own.lock().iter().filter(|disk| disk.unread && disk.is_connected()).count();
+        let before = unread();
+        if before == 0 {
+            return Ok(());
+        }
+        let _reading = self.reading.lock();
+        match self.read_all_again() {
+            Ok(_) if unread() < before => self.take_now(false),
+            Ok(_) => Ok(()),
             Err(status) => self.fail(status),
         }
     }
@@ -394,10 +443,28 @@ impl Census {
         if !self.readers.begin_comparison() {
             return Ok(());
         }
-        self.read_all_again().or_else(|status| self.fail(status))?;
+        let answered = match self.read_all_again() {
+            Ok(answered) => answered,
+            Err(status) => {
+                self.fail(status)?;
+                Vec::new()
+            }
+        };
         self.take_now(settled)?;
-        self.readers.end_comparison();
+        self.readers.end_comparison(self.signatures(&answered).as_deref());
         Ok(())
+    }
+
+    /// Returns the signatures of this driver's disks, where all are connected and they are those of one time: all have
+    /// `answered`, and none has come to have another since it was compared. `None` also where there is no memory for them.
+    fn signatures(&self, answered: &[u8]) -> Option<Vec<Option<Signature>>> {
+        let own = self.own.lock();
+        let mut signatures = Vec::new();
+        signatures.try_reserve_exact(own.len()).ok()?;
+        let there = || own.iter().filter(|disk| disk.departed.is_none());
+        signatures.extend(there().map(|disk| disk.signature));
+        let are_connected = there().all(|disk| disk.is_connected() && disk.compared == disk.signature);
+        (are_connected && have_answered(&own, answered)).then_some(signatures)
     }
 
     /// Takes a census of what is known now.
@@ -431,11 +498,11 @@ impl Census {
             expected(&own, &found),
             &identities,
             census::shared(&connected),
-            found.iter().map(|found| found.disk),
+            found.iter().map(Found::judged),
         );
         let recorded = found.iter().map(|found| {
-            let class = census::classify(&found.disk, &identities);
-            RecordedDisk::new(&found.disk, class, found.controllers)
+            let disk = found.judged();
+            RecordedDisk::new(&disk, census::classify(&disk, &identities), found.controllers)
         });
         self.record.lock().keep(&counts, settled, recorded);
         let action = guard_client::event(Event::Census { counts, settled, strict: self.strict });
@@ -557,7 +624,8 @@ impl Census {
             let one = match before.binary_search_by(|other| other.link.as_slice().cmp(link)) {
                 Ok(at) => {
                     let disk = Disk { origin: Origin::Ours, identity: None };
-                    Found { disk, target: Some(before[at].target), controllers: None, unread: false }
+                    let target = Some(before[at].target);
+                    Found { disk, target, controllers: None, unread: false, told_apart: false }
                 }
                 Err(_) => match self.disk(link)? {
                     Some(one) => one,
@@ -647,15 +715,18 @@ impl Census {
         };
         // Only where the path does not decide does the content.
         let decided = matches!(origin, Origin::Ours | Origin::EmulatedController);
-        let read = if decided { Ok(Some(None)) } else { self.readers.of(link, origin == Origin::Unknown) };
-        let (identity, unread) = match read {
-            Ok(read) => (read.flatten(), read.is_none()),
+        let read = match decided {
+            true => Ok((Some(None), false)),
+            false => self.readers.of(link, origin == Origin::Unknown),
+        };
+        let (identity, unread, told_apart) = match read {
+            Ok((read, told_apart)) => (read.flatten(), read.is_none(), told_apart),
             // A disk that nobody can tell from an alias.
             Err(status) if origin == Origin::Unknown => return Err(status),
-            Err(_) => (None, true),
+            Err(_) => (None, true, false),
         };
         let target = if origin == Origin::Ours { identity::target_id(open.device()) } else { None };
-        Ok(Some(Found { disk: Disk { origin, identity }, target, controllers, unread }))
+        Ok(Some(Found { disk: Disk { origin, identity }, target, controllers, unread, told_apart }))
     }
 
     /// Returns the origin of the disk with this physical device object, and the provenance of the controllers
@@ -702,6 +773,23 @@ impl Census {
 fn is_there(disk: &OwnDisk, found: &[Found]) -> bool {
     let mut ours = found.iter().filter(|found| found.disk.origin == Origin::Ours).map(|found| found.target);
     ours.any(|target| target.is_none() || target == disk.target)
+}
+
+/// Returns true if all connected disks of the list are among the target ids of those that have answered.
+fn have_answered(own: &[OwnDisk], answered: &[u8]) -> bool {
+    let mut connected = own.iter().filter(|disk| disk.is_connected());
+    connected.all(|disk| disk.target.is_some_and(|target| answered.contains(&target)))
+}
+
+/// Notes which disks of the list, that have all been read at one time, are told apart from those before them.
+fn tell_apart(own: &mut [OwnDisk]) {
+    for at in 0..own.len() {
+        let (before, rest) = own.split_at_mut(at);
+        let disk = &mut rest[0];
+        let mut others = before.iter().filter(|other| other.is_connected());
+        let is_told = others.all(|other| disk.is_told_by_nodes(other) || disk.differs(other));
+        disk.told_apart |= disk.is_connected() && is_told;
+    }
 }
 
 /// Takes disks off the list that have been disconnected and that the system does not have any more.

@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 
-use guard::census::Identity;
+use guard::census::{Identity, Signature};
 use wdm::mutex::Mutex;
 use wdm::thread::Thread;
 use wdm::time::{self, Deadline};
@@ -43,10 +43,14 @@ const MOST_FOR_OTHERS: usize = 16;
 enum Known {
     /// Its identity, `None` where it has none.
     Read(Option<Identity>),
+    /// It cannot be read, or there is no medium in it.
+    Unreadable,
     /// It is being read.
     Reading,
     /// There was no memory to read it, or no thread in time.
     Failed,
+    /// It was read, and what is on it may have been written since.
+    Stale,
 }
 
 /// The comparison of a disk that may be an alias with what is on this driver's own disks.
@@ -71,14 +75,18 @@ struct Entry {
     /// A census waits for it until then.
     until: Deadline,
     comparison: Comparison,
+    /// It is another storage than all of this driver's disks: their contents were not the same at one time.
+    told_apart: bool,
     /// Its interface was enabled at the last census.
     present: bool,
 }
 
-/// The disks, and the number of threads that go on with the next one.
+/// The disks, and the number of threads that go on with the next one; of those, the ones that have yet to take up their
+/// first.
 struct Entries {
     list: Vec<Entry>,
     readers: usize,
+    starting: usize,
     /// None is begun any more.
     left: bool,
 }
@@ -104,7 +112,7 @@ impl Readers {
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`.
     pub(crate) fn new(identified: fn()) -> Result<Self> {
-        let entries = SpinLock::new(Entries { list: Vec::new(), readers: 0, left: false });
+        let entries = SpinLock::new(Entries { list: Vec::new(), readers: 0, starting: 0, left: false });
         let threads = Mutex::new(Vec::new())?;
         let (readings, told) = (AtomicU32::new(0), AtomicBool::new(false));
         Shared::new(State { identified, entries, readings, told, threads }).map(Self)
@@ -116,20 +124,27 @@ impl Readers {
     }
 
     /// Returns what was read of the disk with this link, and has it read where it was not; `None` where it has not answered
-    /// yet. `may_be_alias`: a census waits for it ([`Readers::wait`]). PASSIVE_LEVEL.
+    /// yet. `may_be_alias`: a census waits for it ([`Readers::wait`]). The second value is true where it is known to be another
+    /// storage than all of this driver's disks. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// It cannot be read: no memory, no thread, or no thread that came to it in time.
-    pub(crate) fn of(&self, link: &[u16], may_be_alias: bool) -> Result<Option<Option<Identity>>> {
-        let known = self.with(link, |entry| {
+    pub(crate) fn of(&self, link: &[u16], may_be_alias: bool) -> Result<(Option<Option<Identity>>, bool)> {
+        let entry = self.with(link, |entry| {
             entry.present = true;
-            entry.known
+            (entry.known, entry.told_apart)
         });
+        let (known, told_apart) =
+            entry.map_or((None, false), |(known, told_apart)| (Some(known), told_apart));
         match known {
-            Some(Known::Read(identity)) => Ok(Some(identity)),
-            Some(Known::Reading) => Ok(None),
+            Some(Known::Read(identity)) => Ok((Some(identity), told_apart)),
+            Some(Known::Unreadable) => Ok((Some(None), told_apart)),
+            Some(Known::Reading) => Ok((None, told_apart)),
             Some(Known::Failed) => Err(NtStatus::INSUFFICIENT_RESOURCES),
-            None => self.begin(link, None, may_be_alias).map(|()| None),
+            Some(Known::Stale) | None => {
+                self.forget(|entry| entry.link.as_slice() == link);
+                self.begin(link, None, may_be_alias, told_apart).map(|()| (None, told_apart))
+            }
         }
     }
 
@@ -140,7 +155,7 @@ impl Readers {
         let known = entries.list.iter().find(|entry| entry.own == Some(target)).map(|entry| entry.known);
         match known {
             Some(Known::Read(identity)) => Some(identity),
-            Some(Known::Reading | Known::Failed) | None => None,
+            Some(Known::Unreadable | Known::Reading | Known::Failed | Known::Stale) | None => None,
         }
     }
 
@@ -154,7 +169,7 @@ impl Readers {
             Some(until) if !self.await_answer(link, until) => Ok(()),
             _ => {
                 self.forget_own(target);
-                self.begin(link, Some(target), false)
+                self.begin(link, Some(target), false, false)
             }
         }
     }
@@ -170,7 +185,7 @@ impl Readers {
         match self.with(link, |entry| entry.known) {
             Some(Known::Read(identity)) => Ok(Some(identity)),
             Some(Known::Failed) => Err(NtStatus::INSUFFICIENT_RESOURCES),
-            Some(Known::Reading) | None => Ok(None),
+            Some(Known::Unreadable | Known::Reading | Known::Stale) | None => Ok(None),
         }
     }
 
@@ -179,7 +194,7 @@ impl Readers {
     }
 
     /// Has a disk read by a thread.
-    fn begin(&self, link: &[u16], own: Option<u8>, may_be_alias: bool) -> Result {
+    fn begin(&self, link: &[u16], own: Option<u8>, may_be_alias: bool, told_apart: bool) -> Result {
         let mut copy = pool::try_vec::<u16>(link.len())?;
         copy.copy_from_slice(link);
         let mut threads = self.0.threads.lock();
@@ -194,6 +209,7 @@ impl Readers {
             begun: false,
             until: Deadline::after(PATIENCE),
             comparison: if may_be_alias { Comparison::Due } else { Comparison::Done },
+            told_apart,
             present: true,
         };
         if !self.0.enter(entry)? {
@@ -241,11 +257,21 @@ impl Readers {
         due.map(|entry| entry.comparison = Comparison::UnderWay).count() > 0
     }
 
-    /// Notes that it has been compared.
-    pub(crate) fn end_comparison(&self) {
+    /// Notes that it has been compared. `others`: the signatures of all of this driver's disks at that time, `None` where one of
+    /// them is not known.
+    pub(crate) fn end_comparison(&self, others: Option<&[Option<Signature>]>) {
         let mut entries = self.0.entries.lock();
-        let under_way = entries.list.iter_mut().filter(|entry| entry.comparison == Comparison::UnderWay);
-        under_way.for_each(|entry| entry.comparison = Comparison::Done);
+        for entry in entries.list.iter_mut().filter(|entry| entry.comparison == Comparison::UnderWay) {
+            entry.comparison = Comparison::Done;
+            if let (Known::Read(identity), Some(others)) = (entry.known, others) {
+                entry.told_apart |= !others.contains(&identity.map(|identity| identity.signature));
+            }
+        }
+    }
+
+    /// Notes that one of this driver's disks may have another storage from now on. Any IRQL.
+    pub(crate) fn forget_told_apart(&self) {
+        self.0.entries.lock().list.iter_mut().for_each(|entry| entry.told_apart = false);
     }
 
     fn await_answer(&self, link: &[u16], deadline: Deadline) -> bool {
@@ -268,16 +294,28 @@ impl Readers {
         self.0.entries.lock().list.iter_mut().for_each(|entry| entry.present = false);
     }
 
-    /// Has disks read again that had no identity, at the next census: a medium may have come. PASSIVE_LEVEL.
+    /// Has disks read again that had no identity, at the next census: a medium may have come. Any IRQL.
     pub(crate) fn forget_unidentified(&self) {
-        let unidentified = |known| matches!(known, Known::Read(None) | Known::Failed);
-        self.forget(|entry| entry.is_compared() && unidentified(entry.known));
+        self.read_again(|entry| matches!(entry.known, Known::Read(None) | Known::Unreadable | Known::Failed));
     }
 
-    /// Has all disks of others read again at the next census: what is on them may have been written. One that is being read
-    /// has yet to answer, and one that is yet to be compared has just done so. PASSIVE_LEVEL.
+    /// Has disks read again that may have the storage of one of this driver's, at the next census. Any IRQL.
+    pub(crate) fn forget_untold(&self) {
+        self.read_again(|entry| !entry.told_apart);
+    }
+
+    /// Has all disks of others read again at the next census: what is on them may have been written. Any IRQL.
     pub(crate) fn forget_read(&self) {
-        self.forget(|entry| entry.is_compared() && entry.known != Known::Reading);
+        self.read_again(|_| true);
+    }
+
+    /// Has disks of others read again at the next census. One that is being read has yet to answer, and one that is yet to be
+    /// compared has just done so.
+    fn read_again(&self, which: impl Fn(&Entry) -> bool) {
+        let mut entries = self.0.entries.lock();
+        let read =
+            entries.list.iter_mut().filter(|entry| entry.is_compared() && entry.known != Known::Reading);
+        read.filter(|entry| which(entry)).for_each(|entry| entry.known = Known::Stale);
     }
 
     /// Forgets the disk with this link, which has gone, even if it is being read: another may have come with it. PASSIVE_LEVEL.
@@ -340,6 +378,7 @@ impl State {
         // A disk of this driver's own has a thread, however many of others do not answer; and the other way round.
         let more = own || entries.readers.saturating_sub(for_own) < MOST_READERS;
         entries.readers += usize::from(more);
+        entries.starting += usize::from(more);
         Ok(more)
     }
 
@@ -347,6 +386,7 @@ impl State {
     fn has_other_readers(&self) -> bool {
         let mut entries = self.entries.lock();
         entries.readers -= 1;
+        entries.starting -= 1;
         entries.readers > 0
     }
 
@@ -374,9 +414,10 @@ impl State {
     fn is_awaited(&self, reading: u32) -> bool {
         let entries = self.entries.lock();
         let entry = entries.list.iter().find(|entry| entry.reading == reading);
+        let waiting = entries.list.iter().filter(|entry| !entry.begun).count();
         // Where others wait for a thread this one has had its turn.
         !entries.left
-            && entries.list.iter().all(|entry| entry.begun)
+            && waiting <= entries.starting
             && entry.is_some_and(|entry| entry.comparison != Comparison::Done && !entry.until.has_passed())
     }
 
@@ -392,7 +433,7 @@ impl State {
             found => {
                 entries.list[at].known = match found {
                     Ok(identity) => Known::Read(identity),
-                    Err(Unreadable::Disk | Unreadable::Empty) => Known::Read(None),
+                    Err(Unreadable::Disk | Unreadable::Empty) => Known::Unreadable,
                     Err(Unreadable::Memory) => Known::Failed,
                 };
                 None
@@ -407,6 +448,7 @@ impl State {
 
 /// Reads disks until there is none to be read, and tells that they have been read. PASSIVE_LEVEL, in a thread of its own.
 fn read_all(state: &State) {
+    state.entries.lock().starting -= 1;
     while let Some((link, reading)) = state.next() {
         let found = loop {
             let open = interface::Open::new(&link).map_err(Unreadable::from);

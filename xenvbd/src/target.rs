@@ -82,33 +82,40 @@ pub(crate) struct Target {
     active: AtomicUsize,
 }
 
-/// Something that happens now and then, and is looked at when it is between one and two seconds old: a write that was begun
-/// has arrived by then.
+/// Something that happens now and then, and is looked at when it is one second old, three, seven, fifteen and so on to about
+/// a minute: a write that was begun has arrived by then, and a disk that did not answer may.
+///
+/// The value is the number of seconds and one, 0 where nothing has happened.
 struct Recent(AtomicU8);
 
 impl Recent {
-    /// It has happened since the last look.
+    /// It has just happened.
     const NEW: u8 = 1;
-    /// It had happened by the last look.
-    const OLD: u8 = 2;
+    /// It is a second old.
+    const FIRST: u8 = 2;
+    /// The last look is over.
+    const LAST: u8 = 64;
 
     const fn new() -> Self {
         Self(AtomicU8::new(0))
     }
 
-    /// Notes that it happens. Any IRQL.
+    /// Notes that it happens. What happens each second puts no look off. Any IRQL.
     fn note(&self) {
-        self.0.fetch_or(Self::NEW, Ordering::AcqRel);
+        let again = |seen: u8| Some(if seen < Self::FIRST { Self::NEW } else { Self::FIRST });
+        // It never fails, as `again` never answers `None`.
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, again);
     }
 
-    /// Looks, once a second. Returns true if it had happened by the last look. Any IRQL.
+    /// Grows a second older. Returns true if it is time for a look. Any IRQL.
     fn age(&self) -> bool {
-        let seen = self.0.load(Ordering::Acquire);
-        let next = if seen & Self::NEW == 0 { 0 } else { Self::OLD };
-        // Where it happens meanwhile, the next look ages it.
-        seen != 0
-            && self.0.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
-            && seen & Self::OLD != 0
+        let older = |seen: u8| match seen {
+            0 => None,
+            Self::LAST.. => Some(0),
+            _ => Some(seen + 1),
+        };
+        let seen = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, older);
+        seen.is_ok_and(|seen| seen >= Self::FIRST && seen.is_power_of_two())
     }
 }
 
@@ -541,11 +548,17 @@ impl Target {
         // The first block, and the one with the GPT's header.
         if sector < 2 * u64::from(self.unit.lun().block_size.sectors()) {
             self.note_resigned();
-            self.written.note();
+            self.note_uncompared();
         }
     }
 
-    /// Returns true once a write that may have changed the signature is a second old. To be called once a second. Any IRQL.
+    /// Has the census compare the disk with all others again some seconds later, and some more. Any IRQL.
+    pub(crate) fn note_uncompared(&self) {
+        self.written.note();
+    }
+
+    /// Returns true if the disk is to be compared with all others again, since a write that may have changed its signature, or
+    /// [`Target::note_uncompared`], is some seconds old. To be called once a second. Any IRQL.
     pub(crate) fn is_to_be_compared(&self) -> bool {
         self.drive.is_none() && self.written.age()
     }

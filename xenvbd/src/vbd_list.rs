@@ -470,15 +470,20 @@ fn admit(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bo
             Some(id) => {
                 // A CD-ROM drive is no disk, and the census counts disks.
                 let sectors = target.lun().sectors;
-                let listed = target.is_cdrom()
-                    || adapter
-                        .census()
-                        .list(number, Some(id as u8), own, sectors, target.is_unread())
-                        .is_ok();
-                let inserted = if listed {
-                    adapter.slots().insert(id, target).map_err(|target| (target, "its target id is taken"))
+                let listed = if target.is_cdrom() {
+                    Ok(true)
                 } else {
-                    Err((target, "there is no memory to count it by"))
+                    adapter.census().list(number, Some(id as u8), own, sectors, target.is_unread())
+                };
+                if listed == Ok(false) {
+                    target.note_uncompared();
+                }
+                let inserted = match listed {
+                    Ok(_) => adapter
+                        .slots()
+                        .insert(id, target)
+                        .map_err(|target| (target, "its target id is taken")),
+                    Err(_) => Err((target, "there is no memory to count it by")),
                 };
                 match inserted {
                     Ok(()) => return Ok(id),

@@ -34,6 +34,13 @@ const LASTS: Duration = Duration::from_secs(1);
 const PAUSED: Duration = Duration::from_secs(35);
 /// Time that a slow disk takes for its first answer: one that spins up, or another path to it.
 const SPIN_UP: Duration = Duration::from_secs(15);
+/// Time for which reads fail: longer than a frontend tries before it shows a disk.
+const READABLE_AFTER: Duration = Duration::from_secs(20);
+/// The signature of a disk that the guest has on a controller that nobody knows (`tests/nt/src/disk/foreign.rs`), its place in
+/// a master boot record, and that of what says that it is one.
+const OTHER_SIGNATURE: u32 = 0x0DD5_1612;
+const SIGNATURE: usize = 0x1B8;
+const MARK: usize = 510;
 /// Less than the time that a frontend leaves to a backend that closes.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
@@ -90,6 +97,8 @@ enum Delay {
     FirstAnswer,
     /// For as long as the frontend asks: every read fails.
     Reads,
+    /// The first reads fail, for longer than a frontend tries.
+    FirstReads,
 }
 
 /// A vbd that is attached.
@@ -175,6 +184,9 @@ const TIMES: &[Round] = &[
 const UNREAD: &[Round] =
     &[Round { nodes: &[("params", "")], delay: Delay::Reads, ..ring("unread", Deed::None) }];
 
+/// A disk that can be read late, and has the signature of another that the guest has.
+const READ_LATE: &[Round] = &[Round { delay: Delay::FirstReads, ..ring("read-late", Deed::None) }];
+
 /// A part that the backend plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
@@ -188,6 +200,8 @@ pub(crate) enum Part {
     Times,
     /// It fails every read.
     Unread,
+    /// It fails every read at first.
+    ReadLate,
 }
 
 /// Plays a part before a domain.
@@ -203,6 +217,7 @@ pub(crate) async fn play(store: &XsTokio, domain: u32, part: Part) -> io::Result
         Part::Pages => PAGES,
         Part::Times => TIMES,
         Part::Unread => UNREAD,
+        Part::ReadLate => READ_LATE,
     };
     for (number, round) in (1..).zip(rounds) {
         let mut backend = Backend::attach(store, domain, number, round).await?;
@@ -321,7 +336,14 @@ impl<'a> Backend<'a> {
             return Ok(0);
         }
         if round.delay == Delay::Reads {
-            return self.fail_reads().await;
+            return self.fail_reads(PATIENCE, Err(io::Error::other("the frontend stays connected"))).await;
+        }
+        if round.delay == Delay::FirstReads {
+            self.fail_reads(READABLE_AFTER, Ok(())).await?;
+            self.memory[SIGNATURE..SIGNATURE + 4].copy_from_slice(&OTHER_SIGNATURE.to_le_bytes());
+            self.memory[MARK..SECTOR].copy_from_slice(&[0x55, 0xAA]);
+            self.serve(grants, |_, _| false)?;
+            return Ok(self.ring()?.answered());
         }
         if round.delay == Delay::FirstAnswer {
             tokio::time::sleep(SPIN_UP).await;
@@ -478,12 +500,14 @@ impl<'a> Backend<'a> {
         Ok(OKAY)
     }
 
-    /// Fails every read until the frontend has enough of it. Returns how many there were.
-    async fn fail_reads(&mut self) -> io::Result<u32> {
+    /// Fails every read until the frontend has enough of it, or for a `time`, after which there is that `end`. Returns how many
+    /// there were.
+    async fn fail_reads(&mut self, time: Duration, end: io::Result<()>) -> io::Result<u32> {
         let start = Instant::now();
         while self.front("state").await? == "4" {
-            if start.elapsed() > PATIENCE {
-                return Err(io::Error::other("the frontend stays connected"));
+            if start.elapsed() > time {
+                end?;
+                break;
             }
             self.take(Duration::from_millis(20))?;
             while let Some(request) = self.waiting.pop_front() {

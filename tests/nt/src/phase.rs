@@ -385,8 +385,17 @@ const READERS: usize = 32;
 const SLOW: Duration = Duration::from_secs(1);
 /// Time that a disk takes for which nobody waits any more.
 const LATE: Duration = Duration::from_secs(7);
+/// Time within which a disk is looked at that could not be read before, in milliseconds.
+const READ_LATE: u64 = 60_000;
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
 const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
+
+/// Waits until the system has a disk of this number, and everybody has heard of it.
+fn wait_for_disk(number: u32) {
+    let name = alloc::format!("\\Device\\Harddisk{number}\\DR{number}");
+    exercise::wait_until("another disk", || ob::namespace::lookup(&name).is_some());
+    pnp::settle();
+}
 
 /// Makes happen what the command line asks for once the system is up.
 unsafe fn faults(root: *mut DeviceObject) {
@@ -449,12 +458,35 @@ unsafe fn faults(root: *mut DeviceObject) {
                 // The same with the second path on a vbd.
                 Fault::SignedTwice => {
                     exercise::ask(Ready::Attach);
-                    exercise::wait_until("a third disk", || {
-                        ob::namespace::lookup("\\Device\\Harddisk2\\DR2").is_some()
-                    });
+                    wait_for_disk(2);
+                    disk::foreign::sign(1, OTHER_SIGNATURE);
+                    ke::delay(SETTLED);
+                }
+                // A disk is copied from storage that the host does not know, as one is restored from an image.
+                Fault::Copied => {
+                    disk::foreign::arrive(Content::Signature(OTHER_SIGNATURE));
                     pnp::settle();
                     disk::foreign::sign(1, OTHER_SIGNATURE);
                     ke::delay(SETTLED);
+                }
+                // Two blank disks are set up, and then one is copied onto the other.
+                Fault::Cloned => {
+                    exercise::ask(Ready::Attach);
+                    wait_for_disk(2);
+                    for (number, signature) in
+                        [(1, OTHER_SIGNATURE), (2, !OTHER_SIGNATURE), (2, OTHER_SIGNATURE)]
+                    {
+                        disk::foreign::sign(number, signature);
+                        ke::delay(SETTLED);
+                    }
+                }
+                // A disk cannot be read when another comes that may be a second path to it.
+                Fault::ReadLate => {
+                    exercise::ask(Ready::Attach);
+                    wait_for_disk(1);
+                    disk::foreign::arrive(Content::Signature(OTHER_SIGNATURE));
+                    pnp::settle();
+                    ke::delay(READ_LATE);
                 }
                 // A second path is hard to recognise.
                 Fault::OddAlias => {

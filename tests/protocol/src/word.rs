@@ -100,6 +100,12 @@ named! {
         SignedAfter = "signed-after",
         /// Dom0 attaches a second vbd over a blank PV disk's backing, and then the disk gets a partition table.
         SignedTwice = "signed-twice",
+        /// A disk arrives on a controller that nobody knows, and then its content is copied onto a blank PV disk.
+        Copied = "copied",
+        /// Dom0 attaches another blank vbd; both blank disks get partition tables, and then one is copied onto the other.
+        Cloned = "cloned",
+        /// Dom0 attaches a vbd that cannot be read yet, and a disk arrives on a controller that nobody knows.
+        ReadLate = "read-late",
         /// A second path to the boot disk arrives on a controller that nobody knows, whose first reads fail, and which has
         /// grown since.
         OddAlias = "odd-alias",

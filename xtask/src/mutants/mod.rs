@@ -148,6 +148,34 @@ const MUTANTS: &[Mutant] = &[
         caught_by: &[Guest("alias-of-blank")],
     },
     Mutant {
+        what: "a disk that has been set up is not told apart from another",
+        file: "xenvbd/src/census.rs",
+        from: "            tell_apart(&mut own);\n",
+        to: "",
+        caught_by: &[Guest("clone-made")],
+    },
+    Mutant {
+        what: "an unknown disk is never told apart from own ones",
+        file: "xenvbd/src/readers.rs",
+        from: "entry.told_apart |= !others",
+        to: "let _ = !others",
+        caught_by: &[Guest("foreign-copied")],
+    },
+    Mutant {
+        what: "a disk that cannot be read is compared with nothing later",
+        file: "xenvbd/src/vbd_list.rs",
+        from: "if listed == Ok(false) {",
+        to: "if false {",
+        caught_by: &[Guest("alias-read-late")],
+    },
+    Mutant {
+        what: "a disk is looked at once only",
+        file: "xenvbd/src/target.rs",
+        from: "seen >= Self::FIRST && seen.is_power_of_two()",
+        to: "seen == Self::FIRST",
+        caught_by: &[Guest("alias-read-late")],
+    },
+    Mutant {
         what: "a disk that may be an alias and fails a read is foreign",
         file: "xenvbd/src/readers.rs",
         from: "found != Err(Unreadable::Disk) || !state.is_awaited(reading)",
@@ -157,8 +185,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "own disks are not read again when an unknown one has come",
         file: "xenvbd/src/census.rs",
-        from: "        self.read_all_again().or_else(|status| self.fail(status))?;\n",
-        to: "",
+        from: "let answered = match self.read_all_again() {",
+        to: "let answered = match Ok::<Vec<u8>, NtStatus>(Vec::new()) {",
         caught_by: &[Guest("alias-of-signed")],
     },
     Mutant {

@@ -37,6 +37,9 @@ const UNKNOWN_NAME: &str = "cp -a $(readlink -f /dev/guest-disk1) /dev/one-more 
 const UNKNOWN_NAME_OF_BLANK: &str = "cp -a $(readlink -f /dev/guest-disk1) /dev/one-more && xl block-attach $DOMID \
      format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/one-more && \
      (for i in $(seq 100); do echo 1 >/proc/sys/vm/drop_caches; sleep 0.2; done >/dev/null 2>&1 &)";
+/// Attaches another device by such a name.
+const ANOTHER_BY_UNKNOWN_NAME: &str = "truncate -s 8M other.img && cp -a $(losetup --show -f other.img) /dev/one-more && \
+     xl block-attach $DOMID format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/one-more";
 /// Restarts xvdb's backend over what is hda's: it closes, and when it comes back it has another device.
 const OTHERS_BACKING: &str = "b=/local/domain/0/backend/vbd/$DOMID && cd /sys/bus/xen-backend/drivers/vbd && \
      xenstore-write $b/51728/physical-device $(xenstore-read $b/768/physical-device) $b/51728/state 5 && \
@@ -121,6 +124,17 @@ pub(super) const BOOTS: &[Scenario] = &[
         exercise: Some(Exercise::Refused),
         dom0: &[(When::Ready(Ready::Attach), "./dom0 hostile unread $DOMID")],
         logged: &[Reason::BackingRefused],
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "clone-made",
+        title: "of two blank disks nobody tells where they are; both get partition tables, and then one is copied onto the other",
+        raw: &[Raw::Plain],
+        fault: Some(Fault::Cloned),
+        dom0: &[(When::Ready(Ready::Attach), ANOTHER_BY_UNKNOWN_NAME)],
+        visitors: 1,
+        expect: Expect { pv: 3, ..PV },
         runs: Runs::InTurn,
         ..PV_BOOT
     },

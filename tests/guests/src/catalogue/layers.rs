@@ -63,6 +63,9 @@ const CONTROLLERS: &str = "device_model_args_hvm = [ \
 const MANY_CONTROLLERS: &str =
     concat!("device_model_args_hvm = [ ", eight!("10"), eight!("11"), eight!("12"), eight!("13"), "]");
 
+/// Attaches a disk that cannot be read at first.
+const READ_LATE: &str = "./dom0 hostile read-late $DOMID >hostile.txt 2>&1 &";
+
 /// The guests, in the order of the table in docs/testing.md.
 pub(super) const BOOTS: &[Scenario] = &[
     Scenario {
@@ -152,6 +155,25 @@ pub(super) const BOOTS: &[Scenario] = &[
         title: "a second path to a blank PV disk arrives on a controller that nobody knows, and then the disk gets a partition table",
         raw: &[Raw::Plain],
         fault: Some(Fault::SignedAfter),
+        expect: Expect { pv: 2, stop: Some((Reason::AliasExposed, 2, 3)), ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "foreign-copied",
+        title: "a disk arrives on a controller that nobody knows, and then it is copied onto a blank PV disk, which makes no second path",
+        raw: &[Raw::Plain],
+        fault: Some(Fault::Copied),
+        expect: Expect { pv: 2, ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
+        name: "alias-read-late",
+        title: "a PV disk that cannot be read is attached, a disk arrives on a controller that nobody knows, and then both have one signature",
+        fault: Some(Fault::ReadLate),
+        dom0: &[(When::Ready(Ready::Attach), READ_LATE)],
+        visitors: 1,
         expect: Expect { pv: 2, stop: Some((Reason::AliasExposed, 2, 3)), ..PV },
         runs: Runs::InTurn,
         ..PV_BOOT

@@ -55,6 +55,7 @@ pub(crate) fn stop(seen: &Seen<'_>, differences: &mut Differences) {
             | Fault::SignedBehind
             | Fault::SignedLate
             | Fault::OddAlias
+            | Fault::ReadLate
             | Fault::Exchanged,
         ) => RecordedDisk::CONTROLLERS_UNKNOWN,
         Some(Fault::UsbAlias) => RecordedDisk::CONTROLLERS_NOT_ASKED,
