@@ -166,22 +166,41 @@ pub fn is_continued(before: Option<&Backing>, now: &Backing, content: Content, m
     }
 }
 
+/// The way in which one of xenvbd's own disks has come by its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Signing {
+    /// It had it when it was listed, and was compared with the others.
+    Found,
+    /// The system has written to where it stands, through this disk, just before.
+    Written,
+    /// Nobody has written there through this disk, or nobody knows.
+    Appeared,
+}
+
 /// One of xenvbd's own disks on its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Listed {
     /// The disk.
     pub own: Own,
-    /// When it was listed, its content was another than that of each disk before it, and no backend has changed since.
-    /// Whoever has copied one onto the other meanwhile has made a clone.
-    pub told_apart: bool,
+    /// The way in which it has come by its signature.
+    pub signing: Signing,
+}
+
+/// Returns true if one of two disks of a list has been copied onto the other, whose signatures are equal now, so that they are
+/// two storages: what is written through one of two ways to one storage appears at the other.
+fn is_copied(one: &Listed, other: &Listed) -> bool {
+    is_told_by_content(&one.own.backing, &other.own.backing)
+        && matches!(
+            (one.signing, other.signing),
+            (Signing::Written, Signing::Written | Signing::Found) | (Signing::Found, Signing::Written)
+        )
 }
 
 /// Counts the disks of a list that share their storage with one before them.
 #[must_use]
 pub fn shared(list: &[Listed]) -> u32 {
     let share = |one: &Listed, other: &Listed| {
-        compare(&one.own, &other.own) == Pair::Shared
-            && !(one.told_apart && is_told_by_content(&one.own.backing, &other.own.backing))
+        compare(&one.own, &other.own) == Pair::Shared && !is_copied(one, other)
     };
     let shares = |(at, one): (usize, &Listed)| list[..at].iter().any(|other| share(one, other));
     list.iter().enumerate().filter(|place| shares(*place)).count() as u32
@@ -318,22 +337,33 @@ mod tests {
             (&[disc, disc, a], 0),
         ] {
             let listed: std::vec::Vec<_> =
-                list.iter().map(|&own| Listed { own, told_apart: false }).collect();
+                list.iter().map(|&own| Listed { own, signing: Signing::Found }).collect();
             assert_eq!(shared(&listed), count, "{list:?}");
         }
     }
 
     #[test]
-    fn a_disk_that_was_told_apart_may_become_a_clone() {
+    fn a_disk_that_was_written_may_be_a_clone() {
+        use Signing::{Appeared, Found, Written};
         let [first, copy] = [0, 3].map(|domain| own(domain, "/a", "w", Some(A)));
-        let other_name = own(0, "/a", "w", Some(B));
-        for (second, told_apart, count) in [(copy, false, 1), (copy, true, 0), (other_name, true, 1)] {
-            let list = [Listed { own: first, told_apart: false }, Listed { own: second, told_apart }];
-            assert_eq!(shared(&list), count, "{list:?}");
+        for (ways, count) in [
+            ([Found, Written], 0),
+            ([Written, Found], 0),
+            ([Written, Written], 0),
+            // They were alike when the later one was listed.
+            ([Found, Found], 1),
+            // What was written through one has appeared at the other.
+            ([Written, Appeared], 1),
+            ([Appeared, Written], 1),
+            ([Found, Appeared], 1),
+            ([Appeared, Appeared], 1),
+        ] {
+            let list =
+                |second| [(first, ways[0]), (second, ways[1])].map(|(own, signing)| Listed { own, signing });
+            assert_eq!(shared(&list(copy)), count, "{ways:?}");
+            // The nodes tell that these are one, whatever is written.
+            assert_eq!(shared(&list(own(0, "/a", "w", Some(B)))), 1, "{ways:?}");
         }
-        // What the later one was told apart from is what stood before it.
-        let list = [Listed { own: first, told_apart: true }, Listed { own: copy, told_apart: false }];
-        assert_eq!(shared(&list), 1);
     }
 
     fn any_disk() -> impl Strategy<Value = Disk> {

@@ -19,7 +19,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use guard::backing::Backing;
-use guard::census::{self, Class, Counts, Disk, Identity, Listed, Origin, Own, Signature};
+use guard::census::{self, Class, Counts, Disk, Identity, Listed, Origin, Own, Signature, Signing};
 use guard::census_record::{CensusRecord, RecordedDisk};
 use guard::machine::BUGCHECK_CODE;
 use guard::provenance::Provenance;
@@ -28,14 +28,14 @@ use guard::{Action, BugCheck, Event, Reason, message};
 use wdm::mutex::Mutex;
 use wdm::registry::{self, Key};
 use wdm::{
-    DeviceObject, DeviceReference, DriverObject, NtStatus, SpinLock, bugcheck, debug, debug_print, event_log,
-    interface, property, time, unicode, utf16,
+    DeviceObject, DeviceReference, DriverObject, NtStatus, Shared, SpinLock, bugcheck, debug, debug_print,
+    event_log, interface, property, time, unicode, utf16,
 };
 use zerocopy::IntoBytes;
 
 use crate::DRIVER;
 use crate::readers::Readers;
-use crate::target::Target;
+use crate::target::{Recent, Target};
 use crate::{identity, parents};
 
 /// One of this driver's disks.
@@ -52,8 +52,10 @@ struct OwnDisk {
     compared: Option<Signature>,
     /// The storage behind it, where it is connected.
     backing: Option<Backing>,
-    /// Its content was compared when it was listed ([`Listed`]).
-    told_apart: bool,
+    /// The way in which it has come by its signature.
+    signing: Signing,
+    /// The system's writes to where that stands, where the disk is connected or was.
+    written: Option<Shared<Recent>>,
     /// Its target id, where it is connected or was.
     target: Option<u8>,
     /// When it was disconnected, as [`time::interrupt_time`] counts. It stays listed as long as the system
@@ -64,23 +66,18 @@ struct OwnDisk {
 impl OwnDisk {
     /// Keeps what was read of it.
     fn keep(&mut self, found: Option<Identity>) {
-        self.signature = found.map(|identity| identity.signature);
+        let signature = found.map(|identity| identity.signature);
+        if self.unread || signature != self.signature {
+            let is_written = !self.unread && self.written.as_ref().is_some_and(|written| written.is_recent());
+            self.signing = if is_written { Signing::Written } else { Signing::Appeared };
+        }
+        self.signature = signature;
         self.unread = false;
     }
 
     /// Returns true if it is connected, so that the system may read it.
     fn is_connected(&self) -> bool {
         self.backing.is_some() && self.departed.is_none()
-    }
-
-    /// Returns true if the backends' nodes, and not the contents, tell whether its storage is that of another disk.
-    fn is_told_by_nodes(&self, other: &Self) -> bool {
-        self.backing.zip(other.backing).is_some_and(|(one, other)| !census::is_told_by_content(&one, &other))
-    }
-
-    /// Returns true if the contents differ; where both were read at one time, so do the storages.
-    fn differs(&self, other: &Self) -> bool {
-        !self.unread && !other.unread && self.signature != other.signature
     }
 
     /// Returns its identity, where it has one.
@@ -99,16 +96,22 @@ struct Found {
     controllers: Option<Provenance>,
     /// It has to be read, and was not yet.
     unread: bool,
-    /// It is known to be another storage than all of ours.
-    told_apart: bool,
+    /// The signature by which it was compared last and was foreign.
+    compared: Option<Signature>,
 }
 
 impl Found {
-    /// Returns the disk as it is judged: one that has been told apart is foreign, and a clone where it has come to have the
-    /// content of one of ours.
-    fn judged(&self) -> Disk {
-        let is_told = self.told_apart && self.disk.origin == Origin::Unknown;
-        Disk { origin: if is_told { Origin::OtherBus } else { self.disk.origin }, ..self.disk }
+    /// Returns the disk as it is judged beside the disks of the list. One that nobody knows and whose signature the system has
+    /// written to one of those, which had another, is the original of a copy.
+    fn judged(&self, own: &[OwnDisk]) -> Disk {
+        let signature = self.disk.identity.map(|identity| identity.signature);
+        let is_alike = |disk: &&OwnDisk| disk.signature.is_some() && disk.signature == signature;
+        let mut alike = own.iter().filter(is_alike).peekable();
+        let is_original = self.disk.origin == Origin::Unknown
+            && self.compared == signature
+            && alike.peek().is_some()
+            && alike.all(|disk| disk.signing == Signing::Written);
+        Disk { origin: if is_original { Origin::OtherBus } else { self.disk.origin }, ..self.disk }
     }
 }
 
@@ -204,36 +207,30 @@ impl Census {
     }
 
     /// Lists a vbd of type disk: one that is connected, before it is shown, with its target id, its identity
-    /// and its backing; one that cannot be connected without, so that its absence is noticed. `unread`: nobody knows its
-    /// identity. Returns false if it is to be compared with the others again ([`Census::is_signed_anew`]). PASSIVE_LEVEL.
+    /// and its backing; one that cannot be connected without, so that its absence is noticed. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`: the disk must not be shown.
-    pub(crate) fn list(
-        &self,
-        vbd: u32,
-        target: Option<u8>,
-        own: Option<Own>,
-        sectors: u64,
-        unread: bool,
-    ) -> Result<bool, NtStatus> {
+    pub(crate) fn list(&self, vbd: u32, at: Option<(u8, &Target)>, own: Option<Own>) -> Result<(), NtStatus> {
         let signature = own.and_then(|own| own.identity).map(|identity| identity.signature);
-        let backing = own.map(|own| own.backing);
+        let target = at.map(|(target, _)| target);
         // The last reading may be of another disk that had this target id.
         target.into_iter().for_each(|target| self.readers.forget_own(target));
         let mut list = self.own.lock();
         list.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
-        let (compared, departed, told_apart) = (signature, None, false);
-        let mut disk =
-            OwnDisk { vbd, sectors, signature, unread, compared, backing, told_apart, target, departed };
-        // It was read before the others, and if it was blank, one of them may have been signed since.
-        let both_signed = |other: &OwnDisk| signature.is_some() && other.signature.is_some();
-        let is_told =
-            |other: &OwnDisk| disk.is_told_by_nodes(other) || both_signed(other) && disk.differs(other);
-        disk.told_apart = list.iter().filter(|other| other.is_connected()).all(is_told);
-        let is_compared = disk.told_apart && !unread;
-        list.push(disk);
-        Ok(is_compared)
+        list.push(OwnDisk {
+            vbd,
+            sectors: at.map_or(0, |(_, target)| target.lun().sectors),
+            signature,
+            unread: at.is_none_or(|(_, target)| target.is_unread()),
+            compared: signature,
+            backing: own.map(|own| own.backing),
+            signing: Signing::Found,
+            written: at.map(|(_, target)| Shared::clone(target.written())),
+            target,
+            departed: None,
+        });
+        Ok(())
     }
 
     /// Gives a listed disk this size, in units of 512 bytes, from now on. PASSIVE_LEVEL.
@@ -291,11 +288,18 @@ impl Census {
     /// # Errors
     /// No memory, no thread.
     fn read_all_again(&self) -> Result<Vec<u8>, NtStatus> {
+        self.read_again_where(|_| true)
+    }
+
+    /// Reads those of them whose target ids are wanted.
+    fn read_again_where(&self, is_wanted: impl Fn(u8) -> bool) -> Result<Vec<u8>, NtStatus> {
         let (mut links, mut answered) = (Vec::new(), Vec::new());
         for known in self.known.lock().iter() {
             links.try_reserve(1).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
             links.push(KnownLink::new(&known.link, known.target)?);
         }
+        // Not under the lock of `known`, which is taken behind `own`'s.
+        links.retain(|known| is_wanted(known.target));
         answered.try_reserve_exact(links.len()).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
         links.iter().try_for_each(|known| self.readers.begin_own(&known.link, known.target))?;
         for known in &links {
@@ -313,28 +317,20 @@ impl Census {
     /// No memory, no thread.
     pub(crate) fn is_signed_anew(&self) -> Result<bool, NtStatus> {
         let _reading = self.reading.lock();
-        let answered = self.read_all_again()?;
+        self.read_all_again()?;
         let mut own = self.own.lock();
         let mut is_anew = false;
         for disk in own.iter_mut() {
             is_anew |= disk.compared != disk.signature;
             disk.compared = disk.signature;
         }
-        if have_answered(&own, &answered) {
-            tell_apart(&mut own);
-        }
         Ok(is_anew)
     }
 
     /// Gives a listed disk this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
     pub(crate) fn renew(&self, vbd: u32, backing: Option<Backing>) {
-        for disk in self.own.lock().iter_mut() {
-            disk.told_apart = false;
-            if disk.vbd == vbd {
-                disk.backing = backing;
-            }
-        }
-        self.readers.forget_told_apart();
+        let mut own = self.own.lock();
+        own.iter_mut().filter(|disk| disk.vbd == vbd).for_each(|disk| disk.backing = backing);
     }
 
     /// Notes that a vbd is not there any more. Its disk stays listed until the system has none of it.
@@ -389,8 +385,8 @@ impl Census {
     pub(crate) fn take(&self, occasion: Occasion) -> Result<(), Reason> {
         let settled = occasion == Occasion::Settled;
         if occasion == Occasion::Signed {
-            // A disk that had no signature either may be the same, and so may one that was read before.
-            self.readers.forget_untold();
+            // A disk that had no signature either may be the same, or had another.
+            self.readers.forget_read();
         }
         self.take_now(settled)?;
         if occasion == Occasion::Change {
@@ -407,18 +403,21 @@ impl Census {
         }
     }
 
-    /// Reads this driver's disks again if one could not be read yet, and takes a census if one was: it may have just arrived,
-    /// and nobody has compared it.
+    /// Reads those of this driver's disks that could not be read yet, beside a disk that nobody knows, and takes a census if one
+    /// was read: it may have just arrived, and nobody has compared it.
     fn read_unread(&self) -> Result<(), Reason> {
-        let unread = || self.own.lock().iter().filter(|disk| disk.unread && disk.is_connected()).count();
-        let before = unread();
-        if before == 0 {
+        let is_unread = |disk: &OwnDisk| disk.unread && disk.is_connected();
+        if !self.readers.have_unknown() || !self.own.lock().iter().any(is_unread) {
             return Ok(());
         }
         let _reading = self.reading.lock();
-        match self.read_all_again() {
-            Ok(_) if unread() < before => self.take_now(false),
-            Ok(_) => Ok(()),
+        let is_wanted = |target| {
+            let own = self.own.lock();
+            own.iter().any(|disk| is_unread(disk) && disk.target == Some(target))
+        };
+        match self.read_again_where(is_wanted) {
+            Ok(answered) if answered.is_empty() => Ok(()),
+            Ok(_) => self.take_now(false),
             Err(status) => self.fail(status),
         }
     }
@@ -451,20 +450,9 @@ impl Census {
             }
         };
         self.take_now(settled)?;
-        self.readers.end_comparison(self.signatures(&answered).as_deref());
+        let with_all = have_answered(&self.own.lock(), &answered);
+        self.readers.end_comparison(with_all);
         Ok(())
-    }
-
-    /// Returns the signatures of this driver's disks, where all are connected and they are those of one time: all have
-    /// `answered`, and none has come to have another since it was compared. `None` also where there is no memory for them.
-    fn signatures(&self, answered: &[u8]) -> Option<Vec<Option<Signature>>> {
-        let own = self.own.lock();
-        let mut signatures = Vec::new();
-        signatures.try_reserve_exact(own.len()).ok()?;
-        let there = || own.iter().filter(|disk| disk.departed.is_none());
-        signatures.extend(there().map(|disk| disk.signature));
-        let are_connected = there().all(|disk| disk.is_connected() && disk.compared == disk.signature);
-        (are_connected && have_answered(&own, answered)).then_some(signatures)
     }
 
     /// Takes a census of what is known now.
@@ -492,16 +480,16 @@ impl Census {
         let there = own.iter().filter(|disk| disk.departed.is_none());
         connected.extend(there.filter_map(|disk| {
             let own = Own { identity: disk.identity(), backing: disk.backing? };
-            Some(Listed { own, told_apart: disk.told_apart })
+            Some(Listed { own, signing: disk.signing })
         }));
         let counts = census::take(
             expected(&own, &found),
             &identities,
             census::shared(&connected),
-            found.iter().map(Found::judged),
+            found.iter().map(|found| found.judged(&own)),
         );
         let recorded = found.iter().map(|found| {
-            let disk = found.judged();
+            let disk = found.judged(&own);
             RecordedDisk::new(&disk, census::classify(&disk, &identities), found.controllers)
         });
         self.record.lock().keep(&counts, settled, recorded);
@@ -625,7 +613,7 @@ impl Census {
                 Ok(at) => {
                     let disk = Disk { origin: Origin::Ours, identity: None };
                     let target = Some(before[at].target);
-                    Found { disk, target, controllers: None, unread: false, told_apart: false }
+                    Found { disk, target, controllers: None, unread: false, compared: None }
                 }
                 Err(_) => match self.disk(link)? {
                     Some(one) => one,
@@ -716,17 +704,17 @@ impl Census {
         // Only where the path does not decide does the content.
         let decided = matches!(origin, Origin::Ours | Origin::EmulatedController);
         let read = match decided {
-            true => Ok((Some(None), false)),
+            true => Ok((Some(None), None)),
             false => self.readers.of(link, origin == Origin::Unknown),
         };
-        let (identity, unread, told_apart) = match read {
-            Ok((read, told_apart)) => (read.flatten(), read.is_none(), told_apart),
+        let (identity, unread, compared) = match read {
+            Ok((read, compared)) => (read.flatten(), read.is_none(), compared),
             // A disk that nobody can tell from an alias.
             Err(status) if origin == Origin::Unknown => return Err(status),
-            Err(_) => (None, true, false),
+            Err(_) => (None, true, None),
         };
         let target = if origin == Origin::Ours { identity::target_id(open.device()) } else { None };
-        Ok(Some(Found { disk: Disk { origin, identity }, target, controllers, unread, told_apart }))
+        Ok(Some(Found { disk: Disk { origin, identity }, target, controllers, unread, compared }))
     }
 
     /// Returns the origin of the disk with this physical device object, and the provenance of the controllers
@@ -775,21 +763,10 @@ fn is_there(disk: &OwnDisk, found: &[Found]) -> bool {
     ours.any(|target| target.is_none() || target == disk.target)
 }
 
-/// Returns true if all connected disks of the list are among the target ids of those that have answered.
+/// Returns true if all disks of the list that were ever connected are, and are among the target ids of those that have answered.
 fn have_answered(own: &[OwnDisk], answered: &[u8]) -> bool {
-    let mut connected = own.iter().filter(|disk| disk.is_connected());
-    connected.all(|disk| disk.target.is_some_and(|target| answered.contains(&target)))
-}
-
-/// Notes which disks of the list, that have all been read at one time, are told apart from those before them.
-fn tell_apart(own: &mut [OwnDisk]) {
-    for at in 0..own.len() {
-        let (before, rest) = own.split_at_mut(at);
-        let disk = &mut rest[0];
-        let mut others = before.iter().filter(|other| other.is_connected());
-        let is_told = others.all(|other| disk.is_told_by_nodes(other) || disk.differs(other));
-        disk.told_apart |= disk.is_connected() && is_told;
-    }
+    let mut there = own.iter().filter(|disk| disk.departed.is_none());
+    there.all(|disk| disk.target.is_none_or(|target| disk.is_connected() && answered.contains(&target)))
 }
 
 /// Takes disks off the list that have been disconnected and that the system does not have any more.

@@ -74,9 +74,11 @@ struct Entry {
     begun: bool,
     /// A census waits for it until then.
     until: Deadline,
+    /// Nobody knows its controller.
+    may_be_alias: bool,
     comparison: Comparison,
-    /// It is another storage than all of this driver's disks: their contents were not the same at one time.
-    told_apart: bool,
+    /// The signature by which it was compared last, when all of this driver's disks had answered, and was none of theirs.
+    compared: Option<Signature>,
     /// Its interface was enabled at the last census.
     present: bool,
 }
@@ -124,26 +126,30 @@ impl Readers {
     }
 
     /// Returns what was read of the disk with this link, and has it read where it was not; `None` where it has not answered
-    /// yet. `may_be_alias`: a census waits for it ([`Readers::wait`]). The second value is true where it is known to be another
-    /// storage than all of this driver's disks. PASSIVE_LEVEL.
+    /// yet. `may_be_alias`: a census waits for it ([`Readers::wait`]). The second value is the signature by which it was compared
+    /// last and was foreign. PASSIVE_LEVEL.
     ///
     /// # Errors
     /// It cannot be read: no memory, no thread, or no thread that came to it in time.
-    pub(crate) fn of(&self, link: &[u16], may_be_alias: bool) -> Result<(Option<Option<Identity>>, bool)> {
+    pub(crate) fn of(
+        &self,
+        link: &[u16],
+        may_be_alias: bool,
+    ) -> Result<(Option<Option<Identity>>, Option<Signature>)> {
         let entry = self.with(link, |entry| {
             entry.present = true;
-            (entry.known, entry.told_apart)
+            (entry.known, entry.compared)
         });
-        let (known, told_apart) =
-            entry.map_or((None, false), |(known, told_apart)| (Some(known), told_apart));
+        let (known, compared) = entry.unzip();
+        let compared = compared.flatten();
         match known {
-            Some(Known::Read(identity)) => Ok((Some(identity), told_apart)),
-            Some(Known::Unreadable) => Ok((Some(None), told_apart)),
-            Some(Known::Reading) => Ok((None, told_apart)),
+            Some(Known::Read(identity)) => Ok((Some(identity), compared)),
+            Some(Known::Unreadable) => Ok((Some(None), compared)),
+            Some(Known::Reading) => Ok((None, compared)),
             Some(Known::Failed) => Err(NtStatus::INSUFFICIENT_RESOURCES),
             Some(Known::Stale) | None => {
                 self.forget(|entry| entry.link.as_slice() == link);
-                self.begin(link, None, may_be_alias, told_apart).map(|()| (None, told_apart))
+                self.begin(link, None, may_be_alias, compared).map(|()| (None, compared))
             }
         }
     }
@@ -169,7 +175,7 @@ impl Readers {
             Some(until) if !self.await_answer(link, until) => Ok(()),
             _ => {
                 self.forget_own(target);
-                self.begin(link, Some(target), false, false)
+                self.begin(link, Some(target), false, None)
             }
         }
     }
@@ -194,7 +200,13 @@ impl Readers {
     }
 
     /// Has a disk read by a thread.
-    fn begin(&self, link: &[u16], own: Option<u8>, may_be_alias: bool, told_apart: bool) -> Result {
+    fn begin(
+        &self,
+        link: &[u16],
+        own: Option<u8>,
+        may_be_alias: bool,
+        compared: Option<Signature>,
+    ) -> Result {
         let mut copy = pool::try_vec::<u16>(link.len())?;
         copy.copy_from_slice(link);
         let mut threads = self.0.threads.lock();
@@ -208,8 +220,9 @@ impl Readers {
             reading,
             begun: false,
             until: Deadline::after(PATIENCE),
+            may_be_alias,
             comparison: if may_be_alias { Comparison::Due } else { Comparison::Done },
-            told_apart,
+            compared,
             present: true,
         };
         if !self.0.enter(entry)? {
@@ -257,21 +270,20 @@ impl Readers {
         due.map(|entry| entry.comparison = Comparison::UnderWay).count() > 0
     }
 
-    /// Notes that it has been compared. `others`: the signatures of all of this driver's disks at that time, `None` where one of
-    /// them is not known.
-    pub(crate) fn end_comparison(&self, others: Option<&[Option<Signature>]>) {
+    /// Notes that it has been compared. `with_all`: all of this driver's disks had just been read.
+    pub(crate) fn end_comparison(&self, with_all: bool) {
         let mut entries = self.0.entries.lock();
         for entry in entries.list.iter_mut().filter(|entry| entry.comparison == Comparison::UnderWay) {
             entry.comparison = Comparison::Done;
-            if let (Known::Read(identity), Some(others)) = (entry.known, others) {
-                entry.told_apart |= !others.contains(&identity.map(|identity| identity.signature));
+            if let (Known::Read(identity), true) = (entry.known, with_all) {
+                entry.compared = identity.map(|identity| identity.signature);
             }
         }
     }
 
-    /// Notes that one of this driver's disks may have another storage from now on. Any IRQL.
-    pub(crate) fn forget_told_apart(&self) {
-        self.0.entries.lock().list.iter_mut().for_each(|entry| entry.told_apart = false);
+    /// Returns true if there is a disk that may be an alias. Any IRQL.
+    pub(crate) fn have_unknown(&self) -> bool {
+        self.0.entries.lock().list.iter().any(|entry| entry.may_be_alias)
     }
 
     fn await_answer(&self, link: &[u16], deadline: Deadline) -> bool {
@@ -297,11 +309,6 @@ impl Readers {
     /// Has disks read again that had no identity, at the next census: a medium may have come. Any IRQL.
     pub(crate) fn forget_unidentified(&self) {
         self.read_again(|entry| matches!(entry.known, Known::Read(None) | Known::Unreadable | Known::Failed));
-    }
-
-    /// Has disks read again that may have the storage of one of this driver's, at the next census. Any IRQL.
-    pub(crate) fn forget_untold(&self) {
-        self.read_again(|entry| !entry.told_apart);
     }
 
     /// Has all disks of others read again at the next census: what is on them may have been written. Any IRQL.

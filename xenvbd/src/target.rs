@@ -13,7 +13,7 @@ use scsi::{BlockSize, Lun, Outcome};
 use vbd::{ReadError, Terms, Unit};
 use wdm::mutex::Mutex;
 use wdm::time::{self, Patience};
-use wdm::{SpinLock, debug_print, pool, processor};
+use wdm::{Shared, SpinLock, debug_print, pool, processor};
 use xen::blkif::{
     Connected, Disk, EMULATED_BLOCK, Event, Failure, Features, Frontend, Kind, QueueOffer, VirtualDevice,
     XenbusDevice, polled,
@@ -64,8 +64,10 @@ pub(crate) struct Target {
     last_backing: SpinLock<Backing>,
     /// The system may have written where the signature stands since that was read.
     resigned: AtomicBool,
-    /// Tells the census that the signature may be another.
-    written: Recent,
+    /// The system has written where the signature stands. The census looks at it, too.
+    written: Shared<Recent>,
+    /// It was shown and could not be read.
+    shown_unread: Recent,
     /// It is a CD-ROM drive, and this is its state.
     drive: Option<Drive>,
     /// None of the system's pages may be granted to this backend.
@@ -86,7 +88,7 @@ pub(crate) struct Target {
 /// a minute: a write that was begun has arrived by then, and a disk that did not answer may.
 ///
 /// The value is the number of seconds and one, 0 where nothing has happened.
-struct Recent(AtomicU8);
+pub(crate) struct Recent(AtomicU8);
 
 impl Recent {
     /// It has just happened.
@@ -105,6 +107,11 @@ impl Recent {
         let again = |seen: u8| Some(if seen < Self::FIRST { Self::NEW } else { Self::FIRST });
         // It never fails, as `again` never answers `None`.
         let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, again);
+    }
+
+    /// Returns true if it happened within the last minute. Any IRQL.
+    pub(crate) fn is_recent(&self) -> bool {
+        self.0.load(Ordering::Acquire) != 0
     }
 
     /// Grows a second older. Returns true if it is time for a look. Any IRQL.
@@ -148,6 +155,7 @@ impl Target {
     ) -> Result<Self, Error> {
         let vbd = xenbus.vbd();
         let xenbus = Mutex::new(xenbus)?;
+        let written = Shared::new(Recent::new())?;
         let (mut channels, mut rings) = (Vec::new(), Rings::new());
         let connected = handshake(platform, &mut xenbus.lock(), options, &mut channels, &mut rings);
         let serial = match machine {
@@ -186,7 +194,8 @@ impl Target {
             backing: SpinLock::new(Some(backing)),
             last_backing: SpinLock::new(backing),
             resigned: AtomicBool::new(false),
-            written: Recent::new(),
+            written,
+            shown_unread: Recent::new(),
             drive,
             distrusted: !vbd.trusted,
             copies_all: AtomicBool::new(false),
@@ -548,19 +557,26 @@ impl Target {
         // The first block, and the one with the GPT's header.
         if sector < 2 * u64::from(self.unit.lun().block_size.sectors()) {
             self.note_resigned();
-            self.note_uncompared();
+            self.written.note();
         }
     }
 
-    /// Has the census compare the disk with all others again some seconds later, and some more. Any IRQL.
-    pub(crate) fn note_uncompared(&self) {
-        self.written.note();
+    /// Notes that the disk is shown. One that could not be read is compared with all others when it can be. Any IRQL.
+    pub(crate) fn note_shown(&self) {
+        if self.is_unread {
+            self.shown_unread.note();
+        }
     }
 
-    /// Returns true if the disk is to be compared with all others again, since a write that may have changed its signature, or
-    /// [`Target::note_uncompared`], is some seconds old. To be called once a second. Any IRQL.
+    /// Returns the system's writes to where the signature stands.
+    pub(crate) fn written(&self) -> &Shared<Recent> {
+        &self.written
+    }
+
+    /// Returns true if the disk is to be compared with all others again, some seconds behind a write that may have changed its
+    /// signature, or after it was shown and could not be read. To be called once a second. Any IRQL.
     pub(crate) fn is_to_be_compared(&self) -> bool {
-        self.drive.is_none() && self.written.age()
+        self.drive.is_none() && (self.written.age() | self.shown_unread.age())
     }
 
     /// Notes that the signature may be another than the one that was read last. Any IRQL.

@@ -437,7 +437,7 @@ impl VbdList {
             Err(error) => {
                 debug_print!(DRIVER, "disk {}: {error}", device.0);
                 let refused = refused(self.platform, adapter, device, &error);
-                if listed && !refused && adapter.census().list(device.0, None, None, 0, true).is_err() {
+                if listed && !refused && adapter.census().list(device.0, None, None).is_err() {
                     debug_print!(DRIVER, "disk {}: no memory to count it by", device.0);
                 }
             }
@@ -469,21 +469,13 @@ fn admit(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bo
         match target_id::choose(VirtualDevice(target.number()), MAX_TARGETS, free) {
             Some(id) => {
                 // A CD-ROM drive is no disk, and the census counts disks.
-                let sectors = target.lun().sectors;
-                let listed = if target.is_cdrom() {
-                    Ok(true)
+                let listed = target.is_cdrom()
+                    || adapter.census().list(number, Some((id as u8, &target)), own).is_ok();
+                let inserted = if listed {
+                    target.note_shown();
+                    adapter.slots().insert(id, target).map_err(|target| (target, "its target id is taken"))
                 } else {
-                    adapter.census().list(number, Some(id as u8), own, sectors, target.is_unread())
-                };
-                if listed == Ok(false) {
-                    target.note_uncompared();
-                }
-                let inserted = match listed {
-                    Ok(_) => adapter
-                        .slots()
-                        .insert(id, target)
-                        .map_err(|target| (target, "its target id is taken")),
-                    Err(_) => Err((target, "there is no memory to count it by")),
+                    Err((target, "there is no memory to count it by"))
                 };
                 match inserted {
                     Ok(()) => return Ok(id),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use guard::backing;
-use guard::census::{self, Identity, Listed, Own, Pair, Signature};
+use guard::census::{self, Identity, Listed, Own, Pair, Signature, Signing};
 use guard::decision::PvDisks;
 use survey::Failure;
 use xen::blkif::XenbusDevice;
@@ -297,7 +297,7 @@ impl Machine {
                 }
             }
         }
-        let listed: Vec<_> = shown.iter().map(|&(_, own)| Listed { own, told_apart: false }).collect();
+        let listed: Vec<_> = shown.iter().map(|&(_, own)| Listed { own, signing: Signing::Found }).collect();
         match census::shared(&listed) {
             0 => Ok(()),
             count => Err(format!("the census counts {count} shared disks among those that were shown")),
