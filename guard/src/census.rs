@@ -171,7 +171,7 @@ pub fn is_continued(before: Option<&Backing>, now: &Backing, content: Content, m
 pub enum Signing {
     /// It had it when it was listed, and was compared with the others.
     Found,
-    /// The system has written to where it stands, through this disk, just before.
+    /// The system has written to where it stands, through this disk, just before, and that has explained no other change.
     Written,
     /// Nobody has written there through this disk, or nobody knows.
     Appeared,
@@ -184,16 +184,19 @@ pub struct Listed {
     pub own: Own,
     /// The way in which it has come by its signature.
     pub signing: Signing,
+    /// The reading in which it was seen to have it, counted from 1; 0 where it was listed with it.
+    pub since: u32,
 }
 
 /// Returns true if one of two disks of a list has been copied onto the other, whose signatures are equal now, so that they are
-/// two storages: what is written through one of two ways to one storage appears at the other.
+/// two storages. What is written through one of two ways to one storage appears at the other; and where something is written
+/// through both, both have what was written last, from one reading on.
 fn is_copied(one: &Listed, other: &Listed) -> bool {
+    let (original, copy) = if one.since < other.since { (one, other) } else { (other, one) };
     is_told_by_content(&one.own.backing, &other.own.backing)
-        && matches!(
-            (one.signing, other.signing),
-            (Signing::Written, Signing::Written | Signing::Found) | (Signing::Found, Signing::Written)
-        )
+        && original.since < copy.since
+        && copy.signing == Signing::Written
+        && original.signing != Signing::Appeared
 }
 
 /// Counts the disks of a list that share their storage with one before them.
@@ -337,7 +340,7 @@ mod tests {
             (&[disc, disc, a], 0),
         ] {
             let listed: std::vec::Vec<_> =
-                list.iter().map(|&own| Listed { own, signing: Signing::Found }).collect();
+                list.iter().map(|&own| Listed { own, signing: Signing::Found, since: 0 }).collect();
             assert_eq!(shared(&listed), count, "{list:?}");
         }
     }
@@ -347,19 +350,25 @@ mod tests {
         use Signing::{Appeared, Found, Written};
         let [first, copy] = [0, 3].map(|domain| own(domain, "/a", "w", Some(A)));
         for (ways, count) in [
-            ([Found, Written], 0),
-            ([Written, Found], 0),
-            ([Written, Written], 0),
+            ([(Found, 0), (Written, 1)], 0),
+            ([(Written, 1), (Found, 0)], 0),
+            ([(Written, 1), (Written, 2)], 0),
+            ([(Written, 2), (Written, 1)], 0),
             // They were alike when the later one was listed.
-            ([Found, Found], 1),
+            ([(Found, 0), (Found, 0)], 1),
+            // Both were set up at once.
+            ([(Written, 1), (Written, 1)], 1),
             // What was written through one has appeared at the other.
-            ([Written, Appeared], 1),
-            ([Appeared, Written], 1),
-            ([Found, Appeared], 1),
-            ([Appeared, Appeared], 1),
+            ([(Written, 1), (Appeared, 1)], 1),
+            ([(Written, 1), (Appeared, 2)], 1),
+            ([(Appeared, 1), (Written, 2)], 1),
+            ([(Found, 0), (Appeared, 1)], 1),
+            ([(Appeared, 1), (Appeared, 2)], 1),
         ] {
-            let list =
-                |second| [(first, ways[0]), (second, ways[1])].map(|(own, signing)| Listed { own, signing });
+            let list = |second| {
+                let pairs = [(first, ways[0]), (second, ways[1])];
+                pairs.map(|(own, (signing, since))| Listed { own, signing, since })
+            };
             assert_eq!(shared(&list(copy)), count, "{ways:?}");
             // The nodes tell that these are one, whatever is written.
             assert_eq!(shared(&list(own(0, "/a", "w", Some(B)))), 1, "{ways:?}");

@@ -15,7 +15,7 @@
 
 use alloc::vec::Vec;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 
 use guard::backing::Backing;
@@ -52,8 +52,9 @@ struct OwnDisk {
     compared: Option<Signature>,
     /// The storage behind it, where it is connected.
     backing: Option<Backing>,
-    /// The way in which it has come by its signature.
+    /// The way in which it has come by its signature, and the reading in which that was seen ([`Listed`]).
     signing: Signing,
+    since: u32,
     /// The system's writes to where that stands, where the disk is connected or was.
     written: Option<Shared<Recent>>,
     /// Its target id, where it is connected or was.
@@ -64,12 +65,13 @@ struct OwnDisk {
 }
 
 impl OwnDisk {
-    /// Keeps what was read of it.
-    fn keep(&mut self, found: Option<Identity>) {
+    /// Keeps what was read of it, in the reading of this number or the one before.
+    fn keep(&mut self, found: Option<Identity>, reading: u32) {
         let signature = found.map(|identity| identity.signature);
         if self.unread || signature != self.signature {
-            let is_written = !self.unread && self.written.as_ref().is_some_and(|written| written.is_recent());
+            let is_written = !self.unread && self.written.as_ref().is_some_and(|written| written.explains());
             self.signing = if is_written { Signing::Written } else { Signing::Appeared };
+            self.since = reading;
         }
         self.signature = signature;
         self.unread = false;
@@ -177,6 +179,8 @@ pub(crate) struct Census {
     readers: Readers,
     /// Held while this driver's own disks are read. `own`'s lock is taken behind it.
     reading: Mutex<()>,
+    /// Number of the last reading.
+    readings: AtomicU32,
     record: SpinLock<CensusRecord>,
     /// The counts that the debug output showed last.
     said: SpinLock<Option<Counts>>,
@@ -201,6 +205,7 @@ impl Census {
             strict,
             readers: Readers::new(identified)?,
             reading: Mutex::new(())?,
+            readings: AtomicU32::new(0),
             record: SpinLock::new(CensusRecord::new()),
             said: SpinLock::new(None),
         })
@@ -226,6 +231,7 @@ impl Census {
             compared: signature,
             backing: own.map(|own| own.backing),
             signing: Signing::Found,
+            since: 0,
             written: at.map(|(_, target)| Shared::clone(target.written())),
             target,
             departed: None,
@@ -267,6 +273,7 @@ impl Census {
             return if is_unread { Err(NtStatus::DEVICE_NOT_READY) } else { Ok(self.identity(target)) };
         };
         let known = known?;
+        self.readings.fetch_add(1, Ordering::Relaxed);
         self.readers.begin_own(&known.link, target)?;
         if self.await_link(&known)? { Ok(self.identity(target)) } else { Err(NtStatus::DEVICE_NOT_READY) }
     }
@@ -278,7 +285,8 @@ impl Census {
     /// There was no memory to read it.
     fn await_link(&self, known: &KnownLink) -> Result<bool, NtStatus> {
         let Some(found) = self.readers.await_own(&known.link)? else { return Ok(false) };
-        keep_signature(&mut self.own.lock(), known.target, found);
+        let reading = self.readings.load(Ordering::Relaxed);
+        keep_signature(&mut self.own.lock(), known.target, found, reading);
         Ok(true)
     }
 
@@ -301,6 +309,7 @@ impl Census {
         // Not under the lock of `known`, which is taken behind `own`'s.
         links.retain(|known| is_wanted(known.target));
         answered.try_reserve_exact(links.len()).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+        self.readings.fetch_add(1, Ordering::Relaxed);
         links.iter().try_for_each(|known| self.readers.begin_own(&known.link, known.target))?;
         for known in &links {
             if self.await_link(known)? {
@@ -327,10 +336,13 @@ impl Census {
         Ok(is_anew)
     }
 
-    /// Gives a listed disk this backing from now on; `None` while it has no backend. PASSIVE_LEVEL.
+    /// Gives a listed disk this backing from now on; `None` while it has no backend. What is there is not known of one that had
+    /// no signature to be compared with. PASSIVE_LEVEL.
     pub(crate) fn renew(&self, vbd: u32, backing: Option<Backing>) {
-        let mut own = self.own.lock();
-        own.iter_mut().filter(|disk| disk.vbd == vbd).for_each(|disk| disk.backing = backing);
+        for disk in self.own.lock().iter_mut().filter(|disk| disk.vbd == vbd) {
+            disk.backing = backing;
+            disk.unread |= disk.signature.is_none();
+        }
     }
 
     /// Notes that a vbd is not there any more. Its disk stays listed until the system has none of it.
@@ -461,7 +473,7 @@ impl Census {
         self.readers.census_begins();
         for disk in own.iter_mut().filter(|disk| disk.departed.is_none()) {
             if let Some(found) = disk.target.and_then(|target| self.readers.of_own(target)) {
-                disk.keep(found);
+                disk.keep(found, self.readings.load(Ordering::Relaxed));
             }
         }
         let mut identities: Vec<Identity> = Vec::new();
@@ -480,7 +492,7 @@ impl Census {
         let there = own.iter().filter(|disk| disk.departed.is_none());
         connected.extend(there.filter_map(|disk| {
             let own = Own { identity: disk.identity(), backing: disk.backing? };
-            Some(Listed { own, signing: disk.signing })
+            Some(Listed { own, signing: disk.signing, since: disk.since })
         }));
         let counts = census::take(
             expected(&own, &found),
@@ -489,8 +501,8 @@ impl Census {
             found.iter().map(|found| found.judged(&own)),
         );
         let recorded = found.iter().map(|found| {
-            let disk = found.judged(&own);
-            RecordedDisk::new(&disk, census::classify(&disk, &identities), found.controllers)
+            let class = census::classify(&found.judged(&own), &identities);
+            RecordedDisk::new(&found.disk, class, found.controllers)
         });
         self.record.lock().keep(&counts, settled, recorded);
         let action = guard_client::event(Event::Census { counts, settled, strict: self.strict });
@@ -778,9 +790,9 @@ fn forget_departed(own: &mut Vec<OwnDisk>, found: &[Found]) {
 }
 
 /// Keeps what was read of the connected disk with a target id.
-fn keep_signature(own: &mut [OwnDisk], target: u8, found: Option<Identity>) {
+fn keep_signature(own: &mut [OwnDisk], target: u8, found: Option<Identity>, reading: u32) {
     let there = own.iter_mut().filter(|disk| disk.target == Some(target) && disk.departed.is_none());
-    there.for_each(|disk| disk.keep(found));
+    there.for_each(|disk| disk.keep(found, reading));
 }
 
 /// Returns the number of disks of the list that the system should have. A disk that has been disconnected is

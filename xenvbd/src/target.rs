@@ -87,7 +87,7 @@ pub(crate) struct Target {
 /// Something that happens now and then, and is looked at when it is one second old, three, seven, fifteen and so on to about
 /// a minute: a write that was begun has arrived by then, and a disk that did not answer may.
 ///
-/// The value is the number of seconds and one, 0 where nothing has happened.
+/// The value is the number of seconds and one, 0 where nothing has happened, and [`Recent::FRESH`].
 pub(crate) struct Recent(AtomicU8);
 
 impl Recent {
@@ -96,7 +96,9 @@ impl Recent {
     /// It is a second old.
     const FIRST: u8 = 2;
     /// The last look is over.
-    const LAST: u8 = 64;
+    const END: u8 = 65;
+    /// It has explained nothing yet ([`Recent::explains`]).
+    const FRESH: u8 = 0x80;
 
     const fn new() -> Self {
         Self(AtomicU8::new(0))
@@ -104,25 +106,30 @@ impl Recent {
 
     /// Notes that it happens. What happens each second puts no look off. Any IRQL.
     fn note(&self) {
-        let again = |seen: u8| Some(if seen < Self::FIRST { Self::NEW } else { Self::FIRST });
-        // It never fails, as `again` never answers `None`.
-        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, again);
+        let age = |seen: u8| if seen & !Self::FRESH < Self::FIRST { Self::NEW } else { Self::FIRST };
+        // It never fails, as the closure never answers `None`.
+        let _ =
+            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| Some(age(seen) | Self::FRESH));
     }
 
-    /// Returns true if it happened within the last minute. Any IRQL.
-    pub(crate) fn is_recent(&self) -> bool {
-        self.0.load(Ordering::Acquire) != 0
+    /// Returns true if it happened within the last minute, the last look included, and has not explained anything since. Any
+    /// IRQL.
+    pub(crate) fn explains(&self) -> bool {
+        self.0.fetch_and(!Self::FRESH, Ordering::AcqRel) & Self::FRESH != 0
     }
 
     /// Grows a second older. Returns true if it is time for a look. Any IRQL.
     fn age(&self) -> bool {
-        let older = |seen: u8| match seen {
+        let older = |seen: u8| match seen & !Self::FRESH {
             0 => None,
-            Self::LAST.. => Some(0),
+            Self::END.. => Some(0),
             _ => Some(seen + 1),
         };
         let seen = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, older);
-        seen.is_ok_and(|seen| seen >= Self::FIRST && seen.is_power_of_two())
+        seen.is_ok_and(|seen| {
+            let age = seen & !Self::FRESH;
+            age >= Self::FIRST && age.is_power_of_two()
+        })
     }
 }
 
@@ -561,11 +568,10 @@ impl Target {
         }
     }
 
-    /// Notes that the disk is shown. One that could not be read is compared with all others when it can be. Any IRQL.
-    pub(crate) fn note_shown(&self) {
-        if self.is_unread {
-            self.shown_unread.note();
-        }
+    /// Notes that the disk is shown, or has another backend, and nobody knows what is on it: it is compared with all others when
+    /// it can be read. Any IRQL.
+    pub(crate) fn note_shown_unread(&self) {
+        self.shown_unread.note();
     }
 
     /// Returns the system's writes to where the signature stands.

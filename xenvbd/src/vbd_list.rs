@@ -472,7 +472,9 @@ fn admit(adapter: &Adapter, target: Target, admitted: impl FnOnce(&Target) -> bo
                 let listed = target.is_cdrom()
                     || adapter.census().list(number, Some((id as u8, &target)), own).is_ok();
                 let inserted = if listed {
-                    target.note_shown();
+                    if target.is_unread() {
+                        target.note_shown_unread();
+                    }
                     adapter.slots().insert(id, target).map_err(|target| (target, "its target id is taken"))
                 } else {
                     Err((target, "there is no memory to count it by"))
@@ -569,6 +571,9 @@ fn reconnect(adapter: &Adapter, target: &Target, lost: Lost) -> Result<(), Error
     let identity = adapter.census().identity_of(number);
     target.reconnect(lost, identity, |own| sharing(adapter, number, own, Contents::ReadLast))?;
     adapter.census().renew(number, target.backing());
+    if identity.is_none() {
+        target.note_shown_unread();
+    }
     adapter.census().resize(number, target.lun().sectors);
     Ok(())
 }

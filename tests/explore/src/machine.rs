@@ -297,7 +297,8 @@ impl Machine {
                 }
             }
         }
-        let listed: Vec<_> = shown.iter().map(|&(_, own)| Listed { own, signing: Signing::Found }).collect();
+        let listed: Vec<_> =
+            shown.iter().map(|&(_, own)| Listed { own, signing: Signing::Found, since: 0 }).collect();
         match census::shared(&listed) {
             0 => Ok(()),
             count => Err(format!("the census counts {count} shared disks among those that were shown")),

@@ -462,6 +462,14 @@ unsafe fn faults(root: *mut DeviceObject) {
                     disk::foreign::sign(1, OTHER_SIGNATURE);
                     ke::delay(SETTLED);
                 }
+                // The same, and both are set up, as in "Initialize Disk" with two of them ticked.
+                Fault::SetUpTwice => {
+                    exercise::ask(Ready::Attach);
+                    wait_for_disk(2);
+                    disk::foreign::sign(1, OTHER_SIGNATURE);
+                    disk::foreign::sign(2, !OTHER_SIGNATURE);
+                    ke::delay(SETTLED);
+                }
                 // A disk is copied from storage that the host does not know, as one is restored from an image.
                 Fault::Copied => {
                     disk::foreign::arrive(Content::Signature(OTHER_SIGNATURE));

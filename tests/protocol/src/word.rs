@@ -100,6 +100,8 @@ named! {
         SignedAfter = "signed-after",
         /// Dom0 attaches a second vbd over a blank PV disk's backing, and then the disk gets a partition table.
         SignedTwice = "signed-twice",
+        /// Dom0 attaches a second vbd over a blank PV disk's backing, and then both get partition tables.
+        SetUpTwice = "set-up-twice",
         /// A disk arrives on a controller that nobody knows, and then its content is copied onto a blank PV disk.
         Copied = "copied",
         /// Dom0 attaches another blank vbd; both blank disks get partition tables, and then one is copied onto the other.

@@ -150,9 +150,16 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a disk that the system has signed may be another's second path",
         file: "xenvbd/src/census.rs",
-        from: "Some(Listed { own, signing: disk.signing })",
-        to: "Some(Listed { own, signing: Signing::Appeared })",
+        from: "Some(Listed { own, signing: disk.signing, since: disk.since })",
+        to: "Some(Listed { own, signing: Signing::Appeared, since: disk.since })",
         caught_by: &[Guest("clone-made")],
+    },
+    Mutant {
+        what: "two disks that come by one signature at once are two",
+        file: "xenvbd/src/census.rs",
+        from: "            self.since = reading;\n",
+        to: "            self.since = reading + self.vbd;\n",
+        caught_by: &[Guest("twice-set-up")],
     },
     Mutant {
         what: "whatever signature a disk has come by, the system wrote it",
@@ -178,8 +185,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a disk is looked at once only",
         file: "xenvbd/src/target.rs",
-        from: "seen >= Self::FIRST && seen.is_power_of_two()",
-        to: "seen == Self::FIRST",
+        from: "age >= Self::FIRST && age.is_power_of_two()",
+        to: "age == Self::FIRST",
         caught_by: &[Guest("alias-read-late")],
     },
     Mutant {

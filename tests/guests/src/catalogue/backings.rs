@@ -119,6 +119,17 @@ pub(super) const BOOTS: &[Scenario] = &[
         ..PV_BOOT
     },
     Scenario {
+        name: "twice-set-up",
+        title: "the same; both disks get partition tables, one right behind the other",
+        raw: &[Raw::Plain],
+        fault: Some(Fault::SetUpTwice),
+        dom0: &[(When::Ready(Ready::Attach), UNKNOWN_NAME_OF_BLANK)],
+        visitors: 1,
+        expect: Expect { pv: 3, stop: Some((Reason::SharedExposed, 3, 3)), ..PV },
+        runs: Runs::InTurn,
+        ..PV_BOOT
+    },
+    Scenario {
         name: "twice-unread",
         title: "a second vbd is attached of which nobody can read what is on it, and of which nobody knows where it is",
         exercise: Some(Exercise::Refused),
