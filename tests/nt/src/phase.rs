@@ -385,6 +385,8 @@ const READERS: usize = 32;
 const SLOW: Duration = Duration::from_secs(1);
 /// Time that a disk takes for which nobody waits any more.
 const LATE: Duration = Duration::from_secs(7);
+/// Time within which a second path is looked at that shows late what was written through the first, in milliseconds.
+const SHOWN_LATE: u64 = 30_000;
 /// Time within which a disk is looked at that could not be read before, in milliseconds.
 const READ_LATE: u64 = 60_000;
 const INACCESSIBLE_BOOT_DEVICE: u32 = 0x7B;
@@ -452,6 +454,8 @@ unsafe fn faults(root: *mut DeviceObject) {
                 Fault::SignedAfter => {
                     disk::foreign::arrive(Content::Disk(1));
                     pnp::settle();
+                    // The census of a system that has settled must not be the one that finds it.
+                    ke::delay(SETTLED);
                     disk::foreign::sign(1, OTHER_SIGNATURE);
                     ke::delay(SETTLED);
                 }
@@ -460,7 +464,7 @@ unsafe fn faults(root: *mut DeviceObject) {
                     exercise::ask(Ready::Attach);
                     wait_for_disk(2);
                     disk::foreign::sign(1, OTHER_SIGNATURE);
-                    ke::delay(SETTLED);
+                    ke::delay(SHOWN_LATE);
                 }
                 // The same, and both are set up, as in "Initialize Disk" with two of them ticked.
                 Fault::SetUpTwice => {

@@ -113,12 +113,13 @@ pub(crate) fn open(number: u32) -> Device {
     }
 }
 
-/// Writes a master boot record with a signature to the system's disk of a number. PASSIVE_LEVEL.
+/// Writes a master boot record with a signature to the system's disk of a number, and flushes it. PASSIVE_LEVEL.
 pub(crate) fn sign(number: u32, signature: u32) {
     let mut block = [0; SECTOR];
     block[SIGNATURE..SIGNATURE + 4].copy_from_slice(&signature.to_le_bytes());
     block[MARK..].copy_from_slice(&[0x55, 0xAA]);
-    if let Err(error) = open(number).write(0, &block) {
+    let mut disk = open(number);
+    if let Err(error) = disk.write(0, &block).and_then(|()| disk.flush()) {
         crate::ke::panicked(format_args!("disk {number} cannot be written: {error}"));
     }
 }
