@@ -26,24 +26,46 @@ const HOTPLUG_AGAIN: &str = "xl block-attach $DOMID \
      format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/guest-disk0 || exit; \
      for i in $(seq 100); do case $(xenstore-read /local/domain/$DOMID/error/device/vbd/51776/error) in \
      *'vbd 768') exit 0;; esac; sleep 0.1; done; exit 1";
-/// Attaches what is xvdb's through qemu's backend, by a device node of another name; the guest's end must say why it does
-/// not connect.
-const UNKNOWN_NAME: &str = "cp -a $(readlink -f /dev/guest-disk1) /dev/one-more && xl block-attach $DOMID \
-     format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/one-more || exit; \
-     for i in $(seq 100); do case $(xenstore-read /local/domain/$DOMID/error/device/vbd/51776/error) in \
-     *'vbd 51728') exit 0;; esac; sleep 0.1; done; exit 1";
+/// Attaches a device through qemu's backend, by a device node of another name.
+macro_rules! by_unknown_name {
+    ($device:literal) => {
+        concat!(
+            "cp -a ",
+            $device,
+            " /dev/one-more && xl block-attach $DOMID format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/one-more"
+        )
+    };
+}
+/// The same with what is xvdb's.
+macro_rules! again_by_unknown_name {
+    () => {
+        by_unknown_name!("$(readlink -f /dev/guest-disk1)")
+    };
+}
+/// Has dom0 forget what it has read, for 20 seconds from some time on.
+macro_rules! forget {
+    ($wait:literal) => {
+        concat!(
+            "(",
+            $wait,
+            "for i in $(seq 100); do echo 1 >/proc/sys/vm/drop_caches; sleep 0.2; done >/dev/null 2>&1 &)"
+        )
+    };
+}
+/// Attaches what is xvdb's by such a name; the guest's end must say why it does not connect.
+const UNKNOWN_NAME: &str = concat!(
+    again_by_unknown_name!(),
+    " || exit; for i in $(seq 100); do case $(xenstore-read /local/domain/$DOMID/error/device/vbd/51776/error) in \
+     *'vbd 51728') exit 0;; esac; sleep 0.1; done; exit 1"
+);
 /// The same while there is nothing on the disk by which it could be refused. Dom0 forgets what it has read of it by
 /// the second name, since the first writes past that.
-const UNKNOWN_NAME_OF_BLANK: &str = "cp -a $(readlink -f /dev/guest-disk1) /dev/one-more && xl block-attach $DOMID \
-     format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/one-more && \
-     (for i in $(seq 100); do echo 1 >/proc/sys/vm/drop_caches; sleep 0.2; done >/dev/null 2>&1 &)";
+const UNKNOWN_NAME_OF_BLANK: &str = concat!(again_by_unknown_name!(), " && ", forget!(""));
 /// The same, and dom0 forgets it only after some seconds, in which the second name shows what was there before.
-const STALE_NAME_OF_BLANK: &str = "cp -a $(readlink -f /dev/guest-disk1) /dev/one-more && xl block-attach $DOMID \
-     format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/one-more && \
-     (sleep 8; for i in $(seq 100); do echo 1 >/proc/sys/vm/drop_caches; sleep 0.2; done >/dev/null 2>&1 &)";
+const STALE_NAME_OF_BLANK: &str = concat!(again_by_unknown_name!(), " && ", forget!("sleep 8; "));
 /// Attaches another device by such a name.
-const ANOTHER_BY_UNKNOWN_NAME: &str = "truncate -s 8M other.img && cp -a $(losetup --show -f other.img) /dev/one-more && \
-     xl block-attach $DOMID format=raw,vdev=xvde,access=rw,backendtype=qdisk,target=/dev/one-more";
+const ANOTHER_BY_UNKNOWN_NAME: &str =
+    concat!("truncate -s 8M other.img && ", by_unknown_name!("$(losetup --show -f other.img)"));
 /// Restarts xvdb's backend over what is hda's: it closes, and when it comes back it has another device.
 const OTHERS_BACKING: &str = "b=/local/domain/0/backend/vbd/$DOMID && cd /sys/bus/xen-backend/drivers/vbd && \
      xenstore-write $b/51728/physical-device $(xenstore-read $b/768/physical-device) $b/51728/state 5 && \
